@@ -1,0 +1,114 @@
+// Runs every check and every test and counts them: a check (types, lint, ...) counts as one, a test as one.
+// `node .ci/test.mjs [NAME...]` runs only the steps named. Exit code 1 if anything failed.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const CHECKS = {
+  build: ['tsc', '-p', 'tsconfig.build.json'],
+  types: ['tsc', '-p', 'tsconfig.json', '--noEmit'],
+  lint: ['biome', 'check', '.'],
+  imports: ['depcruise', '--config', '.dependency-cruiser.cjs', 'src', 'native', 'test'],
+  'dead-code': ['knip'],
+};
+const PROJECTS = ['unit', 'property', 'simulation', 'lab'];
+const LINES_SHOWN = 60;
+
+const counted = { passed: 0, failed: 0, skipped: 0 };
+const reports = mkdtempSync(join(tmpdir(), 'conntwin-test-'));
+process.on('exit', () => rmSync(reports, { recursive: true, force: true }));
+
+const say = (line) => process.stdout.write(`${line}\n`);
+const seconds = (since) => `${((performance.now() - since) / 1000).toFixed(1)} s`;
+
+/** The first lines of a text, indented. */
+function excerpt(text) {
+  const lines = text.trim().split('\n');
+  const more = lines.length > LINES_SHOWN ? [`... ${lines.length - LINES_SHOWN} more lines`] : [];
+  return [...lines.slice(0, LINES_SHOWN), ...more].map((line) => `    ${line}`).join('\n');
+}
+
+function fail(what, details) {
+  counted.failed++;
+  say(`  FAILED ${what}${details ? `\n${excerpt(details)}` : ''}`);
+}
+
+/** Runs a program of node_modules/.bin; with `isRooted` where it may make network namespaces. */
+function runTool([tool, ...args], isRooted = false) {
+  const path = join(root, 'node_modules', '.bin', tool);
+  const [file, ...rest] = isRooted ? ['sh', join(root, 'test/lab/rooted.sh'), path] : [path];
+  const env = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' };
+  const done = spawnSync(file, [...rest, ...args], { cwd: root, env, encoding: 'utf8', maxBuffer: 1 << 28 });
+  return { code: done.status ?? 128, output: `${done.error ?? ''}${done.stdout ?? ''}${done.stderr ?? ''}` };
+}
+
+function check(name) {
+  const since = performance.now();
+  const { code, output } = runTool(CHECKS[name]);
+  say(`${name}: ${code === 0 ? 'passed' : 'failed'} (${seconds(since)})`);
+  if (code === 0) counted.passed++;
+  else fail(name, output);
+}
+
+/** Counts one test file of a report; returns its number of failures. */
+function countFile(file, tally) {
+  for (const test of file.assertionResults) {
+    const name = `${relative(root, file.name)}: ${test.fullName}`;
+    if (test.status === 'passed') tally.passed++;
+    else if (test.status === 'failed') {
+      tally.failed++;
+      fail(name, test.failureMessages.join('\n'));
+    } else if (test.meta?.note) {
+      tally.skipped++;
+      say(`  skipped ${name}: ${test.meta.note}`);
+    } else {
+      tally.failed++;
+      fail(`${name}: skipped without a reason`);
+    }
+  }
+  const hasFailedTest = file.assertionResults.some((test) => test.status === 'failed');
+  if (file.status === 'failed' && !hasFailedTest) {
+    tally.failed++;
+    fail(relative(root, file.name), file.message);
+  }
+}
+
+function project(name) {
+  const since = performance.now();
+  const outputFile = join(reports, `${name}.json`);
+  const reporter = ['--reporter', join(root, '.ci/vitest-json.mjs'), '--outputFile', outputFile];
+  const { code, output } = runTool(['vitest', 'run', '--project', name, ...reporter], name === 'lab');
+  const tally = { passed: 0, failed: 0, skipped: 0 };
+  try {
+    for (const file of JSON.parse(readFileSync(outputFile, 'utf8')).testResults) countFile(file, tally);
+  } catch (error) {
+    fail(`${name}: no report of its tests`, `${error}\n${output}`);
+    tally.failed++;
+  }
+  // An error outside of any test, and a project without tests, are told by the exit code alone.
+  if (code !== 0 && tally.failed === 0) {
+    fail(`${name}: vitest ended with exit code ${code}`, output);
+    tally.failed++;
+  }
+  counted.passed += tally.passed;
+  counted.skipped += tally.skipped;
+  say(
+    `${name}: ${tally.passed} passed, ${tally.failed} failed, ${tally.skipped} skipped (${seconds(since)})`,
+  );
+}
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !(name in CHECKS) && !PROJECTS.includes(name));
+if (unknown.length > 0) {
+  say(`no such step: ${unknown.join(', ')}; there are ${[...Object.keys(CHECKS), ...PROJECTS].join(', ')}`);
+  process.exit(2);
+}
+const isWanted = (name) => wanted.length === 0 || wanted.includes(name);
+for (const name of Object.keys(CHECKS)) if (isWanted(name)) check(name);
+for (const name of PROJECTS) if (isWanted(name)) project(name);
+if (counted.skipped > 0) say(`${counted.skipped} skipped`);
+say(`${counted.passed} passed, ${counted.failed} failed`);
+process.exitCode = counted.failed > 0 ? 1 : 0;

@@ -1,0 +1,116 @@
+/**
+ * The few libc calls Conntwin makes, declared for koffi: the only door to C.
+ *
+ * Every function returns what C returns; on -1 the caller reads `lastErrno()` at once, since any later call,
+ * also one inside Node, overwrites it. Memory that C keeps by address after a call (iovecs, filter programs)
+ * must be held in a field of a live object, or it is collected and the heap is corrupted.
+ */
+import { endianness } from 'node:os';
+import koffi from 'koffi';
+
+/** Memory whose address does not move: an ArrayBuffer outside the JavaScript heap, viewed as bytes. */
+export function pinnedBytes(bytes: number): Uint8Array {
+  return new Uint8Array(new ArrayBuffer(bytes));
+}
+
+if (koffi.sizeof('void *') !== 8 || endianness() !== 'LE') {
+  throw new Error('Conntwin runs on 64-bit little-endian Linux only');
+}
+const library = koffi.load(null);
+
+// asm-generic/errno-base.h and asm-generic/errno.h
+export const EPERM = 1;
+export const ENOENT = 2;
+export const EAGAIN = 11;
+export const EEXIST = 17;
+export const EINVAL = 22;
+export const EPROTONOSUPPORT = 93;
+export const EADDRINUSE = 98;
+export const EADDRNOTAVAIL = 99;
+export const ENOBUFS = 105;
+
+// linux/socket.h, asm-generic/socket.h, linux/net.h
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+export const AF_NETLINK = 16;
+export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOCK_CLOEXEC = 0o2000000;
+export const MSG_TRUNC = 0x20;
+export const MSG_DONTWAIT = 0x40;
+export const SOL_SOCKET = 1;
+export const SO_SNDBUF = 7;
+export const SO_RCVBUF = 8;
+export const SO_BINDTODEVICE = 25;
+export const SO_ATTACH_FILTER = 26;
+export const SO_SNDBUFFORCE = 32;
+export const SO_RCVBUFFORCE = 33;
+export const SO_MEMINFO = 55;
+
+/** Errno of the call that just failed. Valid only until the next call of any kind. */
+export const lastErrno = (): number => koffi.errno();
+/** Address of memory made by `pinnedBytes`: for pointers inside structs. */
+export const addressOf = (memory: Uint8Array): bigint => koffi.address(memory);
+
+export const socket = library.func('int socket(int domain, int type, int protocol)') as (
+  domain: number,
+  type: number,
+  protocol: number,
+) => number;
+
+export const close = library.func('int close(int fd)') as (fd: number) => number;
+
+export const bind = library.func('int bind(int fd, void *address, uint32_t length)') as (
+  fd: number,
+  address: Uint8Array,
+  length: number,
+) => number;
+
+export const connect = library.func('int connect(int fd, void *address, uint32_t length)') as (
+  fd: number,
+  address: Uint8Array,
+  length: number,
+) => number;
+
+export const getsockname = library.func('int getsockname(int fd, void *address, void *length)') as (
+  fd: number,
+  address: Uint8Array,
+  length: Uint8Array,
+) => number;
+
+export const setsockopt = library.func(
+  'int setsockopt(int fd, int level, int name, void *value, uint32_t length)',
+) as (fd: number, level: number, name: number, value: Uint8Array, length: number) => number;
+
+export const getsockopt = library.func(
+  'int getsockopt(int fd, int level, int name, void *value, void *length)',
+) as (fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array) => number;
+
+export const send = library.func('int64_t send(int fd, void *data, size_t length, int flags)') as (
+  fd: number,
+  data: Uint8Array,
+  length: number,
+  flags: number,
+) => number;
+
+export const recv = library.func('int64_t recv(int fd, void *data, size_t length, int flags)') as (
+  fd: number,
+  data: Uint8Array,
+  length: number,
+  flags: number,
+) => number;
+
+export const recvmmsg = library.func(
+  'int recvmmsg(int fd, void *vector, uint32_t count, int flags, void *timeout)',
+) as (fd: number, vector: Uint8Array, count: number, flags: number, timeout: null) => number;
+
+export const inetPton = library.func('int inet_pton(int family, str text, void *address)') as (
+  family: number,
+  text: string,
+  address: Uint8Array,
+) => number;
+
+export const ifNameToIndex = library.func('uint32_t if_nametoindex(str name)') as (name: string) => number;
+
+export const setns = library.func('int setns(int fd, int kind)') as (fd: number, kind: number) => number;

@@ -1,0 +1,83 @@
+import type { ControlClient } from '../control/client.js';
+import type { Progress } from '../control/messages.js';
+import { DEFAULT_CONFIG_FILE, DEFAULT_CONTROL_SOCKET } from '../daemon/config.js';
+import { duration, grouped, type Terminal } from './terminal.js';
+
+/** Exit codes of every command; scripts rely on them. */
+export const EXIT_OK = 0;
+/** A difference was found. */
+export const EXIT_DIFFERENCE = 1;
+/** The command line or the configuration is wrong. */
+export const EXIT_USAGE = 2;
+/** Not provable now, or done only in part. */
+export const EXIT_PARTIAL = 3;
+/** No daemon, no permission, the system refused. */
+export const EXIT_OPERATION = 4;
+
+/** The global options. */
+export interface Globals {
+  config?: string;
+  socket?: string;
+  json?: boolean;
+}
+
+/** What every command gets: where to write, the global options, and its exit code to set. */
+export class CommandContext {
+  readonly terminal: Terminal;
+  readonly globals: () => Globals;
+  exitCode = EXIT_OK;
+
+  constructor(terminal: Terminal, globals: () => Globals) {
+    this.terminal = terminal;
+    this.globals = globals;
+  }
+
+  get isJson(): boolean {
+    return this.globals().json === true;
+  }
+
+  get configFile(): string {
+    return this.globals().config ?? DEFAULT_CONFIG_FILE;
+  }
+
+  /** Writes a value as indented JSON. */
+  json(value: unknown): Promise<void> {
+    return this.terminal.out(`${JSON.stringify(value, undefined, 2)}\n`);
+  }
+
+  /** Runs `use` with a connection to the daemon. Throws ControlError if there is none. */
+  async withDaemon(use: (client: ControlClient) => Promise<void>): Promise<void> {
+    const path = await this.#socketPath();
+    const { ControlClient } = await import('../control/client.js');
+    const client = await ControlClient.connect(path);
+    try {
+      await use(client);
+    } finally {
+      client.close();
+    }
+  }
+
+  /** A sink that draws progress over one line of standard error, if somebody looks; `end` wipes it. */
+  progress(): { show: (progress: Progress) => void; end: () => void } {
+    const { terminal } = this;
+    if (!terminal.isInteractive) return { show: () => {}, end: () => {} };
+    const since = performance.now();
+    return {
+      show: ({ phase, done, total }) => {
+        const count = total > 0 ? `${grouped(done)} of ${grouped(total)}` : grouped(done);
+        terminal.err(`\r\x1b[K${phase}: ${count}  (${duration(performance.now() - since)})`);
+      },
+      end: () => terminal.err('\r\x1b[K'),
+    };
+  }
+
+  /** --socket, else the configuration's; only that key is read, since every call waits for it. */
+  async #socketPath(): Promise<string> {
+    const { socket, config } = this.globals();
+    if (socket !== undefined) return socket;
+    const { existsSync } = await import('node:fs');
+    if (config === undefined && !existsSync(DEFAULT_CONFIG_FILE)) return DEFAULT_CONTROL_SOCKET;
+    const { readSocketPath } = await import('../daemon/config-socket.js');
+    return readSocketPath(this.configFile);
+  }
+}

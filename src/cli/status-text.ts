@@ -1,0 +1,122 @@
+import type { PeerReport, StatusReport } from '../control/messages.js';
+import { promoteText } from './report-text.js';
+import { columns, duration, grouped, size } from './terminal.js';
+
+/** A status as a page that can be read at 3 am: what is wrong comes first. */
+export function statusText(status: StatusReport): string {
+  const problems = problemsOf(status);
+  const verdict = problems.length === 0 ? ['all is well'] : problems.map((problem) => `! ${problem}`);
+  const sections = [
+    [headline(status), ...verdict],
+    columns(tables(status)),
+    peerLines(status),
+    columns(linkRows(status)),
+    lastLines(status),
+  ];
+  return `${sections
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n')}\n`;
+}
+
+/** What an operator should look at, worst first; empty when all is well. */
+export function problemsOf(status: StatusReport): string[] {
+  const problems: string[] = [];
+  const alive = status.peers.filter((peer) => peer.alive);
+  for (const peer of alive) {
+    if (status.role === 'primary' && peer.role === 'primary') {
+      problems.push(`split brain: ${peer.node} is primary too, make one of them backup`);
+    }
+  }
+  if (status.role === 'fault')
+    problems.push('this node is in fault: `conntwin failover backup` when it is mended');
+  if (status.state !== 'ready') problems.push('joining: flows are not sorted out yet, wait a moment');
+  if (!status.mirrorReady) problems.push('the first dump of the kernel is not whole yet');
+  for (const { interface: name, isUp } of status.links) if (!isUp) problems.push(`link ${name} is down`);
+  if (alive.length === 0) problems.push('no peer is heard: nothing is replicated');
+  for (const peer of status.peers) problems.push(...peerProblems(peer));
+  for (const { node, inSync } of status.replicas) {
+    if (!inSync && alive.some((peer) => peer.node === node))
+      problems.push(`the replica of ${node} is not proven`);
+  }
+  return [...problems, ...status.warnings];
+}
+
+function peerProblems({ node, alive, proven, verdict }: PeerReport): string[] {
+  if (!alive) return [`${node} is silent`];
+  if (!proven) return [`${node} has not proven who it is yet`];
+  return verdict === 'proven'
+    ? []
+    : [`${node} has no proven replica of this node (${verdict || 'says nothing'})`];
+}
+
+function headline({ node, cluster, role, state, term, uptimeMs, version, activity }: StatusReport): string {
+  const now = activity === '' ? '' : `, ${activity} runs`;
+  return `${node} in ${cluster}: ${role.toUpperCase()}, ${state}${now}  (term ${term}, up ${duration(uptimeMs)}, conntwin ${version})`;
+}
+
+function tables({ kernel, mirror, replicas, peers }: StatusReport): string[][] {
+  const lost = mirror.eventsLost > 0 ? `${grouped(mirror.eventsLost)} events lost and audited` : '';
+  return [
+    ['TABLE', 'FLOWS', 'DIGEST', 'SEQUENCE', ''],
+    [
+      'kernel',
+      grouped(kernel.flows),
+      '',
+      '',
+      kernel.maximum > 0 ? `room for ${grouped(kernel.maximum)}` : '',
+    ],
+    ['mirror', grouped(mirror.flows), mirror.digest, String(mirror.sequence), lost],
+    ...replicas.map(({ node, flows, digest, sequence, inSync, held }) => [
+      `replica of ${node}`,
+      grouped(flows),
+      digest,
+      String(sequence),
+      `${inSync ? 'in sync' : peers.some((p) => p.node === node && p.alive) ? 'NOT in sync' : 'its node is silent'}${
+        held > 0 ? `, ${grouped(held)} in this kernel` : ''
+      }`,
+    ]),
+  ];
+}
+
+function peerLines({ peers, mirror }: StatusReport): string[] {
+  if (peers.length === 0) return [];
+  return columns([
+    ['PEER', 'ROLE', 'HEARD', 'SEQUENCE', 'APPLIED OF OURS', 'LAG', 'SAYS OF OURS'],
+    ...peers.map((peer) => [
+      peer.node,
+      peer.role || '?',
+      peer.alive ? 'yes' : 'NO',
+      String(peer.sequence),
+      `${peer.appliedSequence} of ${mirror.sequence}`,
+      duration(peer.lagMs),
+      peer.verdict || '-',
+    ]),
+  ]);
+}
+
+function linkRows({ links }: StatusReport): string[][] {
+  if (links.length === 0) return [];
+  return [
+    ['LINK', 'STATE', 'FROM', 'TO', 'SENT', 'RECEIVED'],
+    ...links.map((link) => [
+      link.interface,
+      link.isUp ? 'up' : 'DOWN',
+      link.address,
+      `${link.group}:${link.port}`,
+      `${grouped(link.framesSent)} frames, ${size(link.bytesSent)}`,
+      `${grouped(link.framesReceived)} frames, ${size(link.bytesReceived)}`,
+    ]),
+  ];
+}
+
+function lastLines({ lastPromote, audit }: StatusReport): string[] {
+  const { isRunning, reason, runs, unclean, repaired, lastDurationMs } = audit;
+  const what = isRunning ? `${reason} runs; ` : '';
+  const found = `${grouped(runs)} so far (${grouped(unclean)} unclean), ${grouped(repaired)} flows put right`;
+  const took = runs > 0 ? `, the last took ${duration(lastDurationMs)}` : '';
+  return [
+    `last promote: ${lastPromote === null ? 'none since the start' : promoteText(lastPromote)}`,
+    `audits: ${what}${found}${took}`,
+  ];
+}

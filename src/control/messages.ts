@@ -1,0 +1,211 @@
+/**
+ * What travels over the control socket, as plain objects: the shapes of proto/conntwin.proto after decoding, and of
+ * `--json` output. Counts are plain numbers; digests and incarnations are lower-case hex text.
+ */
+
+export const ROLES = ['primary', 'backup', 'fault'] as const;
+export type Role = (typeof ROLES)[number];
+/** conntrackd's -R (kernel: read the kernel again), -n (request: ask the peers) and -B (send: tell the peers). */
+export const RESYNC_KINDS = ['kernel', 'request', 'send'] as const;
+export type ResyncKind = (typeof RESYNC_KINDS)[number];
+/** kernel: what the kernel has; internal: the mirror; external: the replicas. */
+export const FLOW_TABLES = ['kernel', 'internal', 'external'] as const;
+export type FlowTableName = (typeof FLOW_TABLES)[number];
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Another node as this one knows it. */
+export interface PeerReport {
+  node: string;
+  /** Empty until the peer told it. */
+  role: Role | '';
+  term: number;
+  incarnation: string;
+  alive: boolean;
+  /** Its identity was proven by our nonce; nothing else is believed. */
+  proven: boolean;
+  mirrorReady: boolean;
+  /** Last sequence of its stream that it named. */
+  sequence: number;
+  /** What it has applied of our stream. */
+  appliedSequence: number;
+  lagMs: number;
+  /** What it says of its replica of us: proven, suspect, diverged; empty when it said nothing. */
+  verdict: string;
+}
+
+/** One peer's mirror as it stands here. */
+export interface ReplicaReport {
+  node: string;
+  incarnation: string;
+  flows: number;
+  digest: string;
+  /** What we have applied of its stream. */
+  sequence: number;
+  /** Proven equal to its owner's image at `sequence`. */
+  inSync: boolean;
+  /** Of those flows, how many this node's kernel has. */
+  held: number;
+}
+
+/** The outcome of a promote, or of a commit. */
+export interface PromoteReport {
+  committed: number;
+  kept: number;
+  updated: number;
+  replaced: number;
+  /** Sum of `rejectedBy`. */
+  rejected: number;
+  rejectedBy: Record<string, number>;
+  durationMs: number;
+  /** Whose flows were committed. */
+  sources: string[];
+  /** Milliseconds since 1970; 0 while unknown. */
+  endedAtMs: number;
+}
+
+/** One sync link's counters since the daemon started. */
+export interface LinkReport {
+  interface: string;
+  address: string;
+  /** Multicast group, or the peer's address of a unicast link. */
+  group: string;
+  port: number;
+  mtu: number;
+  isUp: boolean;
+  framesSent: number;
+  framesReceived: number;
+  bytesSent: number;
+  bytesReceived: number;
+}
+
+/** The audit: mirror against own kernel. */
+export interface AuditReport {
+  isRunning: boolean;
+  /** Why the running or last one was started: start, loss, background, verify, promote. */
+  reason: string;
+  /** Runs that ended since the start, and how many of them found an event lost meanwhile. */
+  runs: number;
+  unclean: number;
+  /** Slots that the audits put right since the start. */
+  repaired: number;
+  lastDurationMs: number;
+}
+
+/** `conntwin status`. */
+export interface StatusReport {
+  node: string;
+  cluster: string;
+  role: Role;
+  term: number;
+  incarnation: string;
+  version: string;
+  uptimeMs: number;
+  /** joining: flows are still unclassified, peers are being asked; ready: all rules of a running node hold. */
+  state: 'joining' | 'ready';
+  /** The first dump is whole, so this node's stream may be believed. */
+  mirrorReady: boolean;
+  /** Something runs that changes the kernel: promote, demote, commit; else empty. */
+  activity: string;
+  kernel: { flows: number; maximum: number };
+  mirror: { flows: number; digest: string; eventsLost: number; sequence: number };
+  table: { slots: number; bytes: number };
+  peers: PeerReport[];
+  replicas: ReplicaReport[];
+  links: LinkReport[];
+  audit: AuditReport;
+  lastPromote: PromoteReport | null;
+  /** What an operator should know now, in sentences: split brain, unsealed link, a diverged replica. */
+  warnings: string[];
+  counters: Record<string, number>;
+  /** Longest time the daemon's event loop was held since it started, milliseconds. */
+  loopMaxPauseMs: number;
+}
+
+/** How far a long call is. `total` 0: not known. */
+export interface Progress {
+  phase: string;
+  done: number;
+  total: number;
+}
+
+/** `conntwin failover` and `conntwin commit`. */
+export interface FailoverReport {
+  role: Role;
+  term: number;
+  /** Null when nothing was to be committed (backup, fault). */
+  promote: PromoteReport | null;
+  /** 0, or 3: done, but from a suspect, silent or missing source. */
+  exitCode: number;
+  /** Why the exit code is not 0, in sentences. */
+  reasons: string[];
+}
+
+/** A flow on which kernel and mirror do not agree. */
+export interface VerifyDifference {
+  /** missing: the kernel has it, the mirror does not; extra: the other way round; changed: durable fields differ. */
+  kind: 'missing' | 'extra' | 'changed';
+  flow: string;
+}
+
+/** `conntwin verify`. */
+export interface VerifyReport {
+  /** 0 all proven, 1 difference, 3 not provable. */
+  exitCode: number;
+  kernelFlows: number;
+  mirrorFlows: number;
+  differenceCount: number;
+  /** The first ones only. */
+  differences: VerifyDifference[];
+  /** Every replica of us, as its holder judged it. */
+  peers: { node: string; verdict: string; sequence: number; detail: string }[];
+  reasons: string[];
+  durationMs: number;
+}
+
+/** `conntwin resync`: what was started or done, in one sentence. */
+export interface ResyncReport {
+  message: string;
+  exitCode: number;
+}
+
+/** `conntwin flush`. */
+export interface FlushReport {
+  flows: number;
+  message: string;
+}
+
+/** SIGHUP, or the API's Reload. */
+export interface ReloadReport {
+  changed: string[];
+  /** Settings that differ and take effect only by a restart. */
+  needsRestart: string[];
+}
+
+/**
+ * Which flows are meant: the FilterOptions of src/flow/filter.ts, which says what each word may be. What is absent
+ * does not matter; all given conditions hold at once.
+ */
+export interface FlowFilterSpec {
+  family?: 'ipv4' | 'ipv6';
+  protocol?: string;
+  source?: string;
+  destination?: string;
+  replySource?: string;
+  replyDestination?: string;
+  sourcePort?: number;
+  destinationPort?: number;
+  replySourcePort?: number;
+  replyDestinationPort?: number;
+  mark?: string;
+  zone?: number;
+  state?: string;
+  status?: string[];
+}
+
+/** Flows of one table; `node` chooses one peer's replica of `external` (empty: all of them). */
+export interface FlowsRequest {
+  table: FlowTableName;
+  node: string;
+  filter: FlowFilterSpec;
+}

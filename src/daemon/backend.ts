@@ -1,0 +1,114 @@
+/** The control service's backend: what the API asks, on a running core. */
+import type { BatchSink, ControlBackend, ProgressSink } from '../control/backend.js';
+import { ControlError } from '../control/backend.js';
+import type {
+  FailoverReport,
+  FlowsRequest,
+  FlowTableName,
+  FlushReport,
+  LogLevel,
+  ReloadReport,
+  ResyncKind,
+  ResyncReport,
+  Role,
+  StatusReport,
+  VerifyReport,
+} from '../control/messages.js';
+import type { CounterMap } from '../flow/counters.js';
+import type { Core } from './core.js';
+import { listFlows } from './flow-listing.js';
+import { BusyError } from './jobs.js';
+import { InterruptedError, type Operations } from './operations.js';
+import { verify } from './verification.js';
+
+export interface BackendParts {
+  readonly core: Core;
+  readonly operations: Operations;
+  readonly counters: CounterMap;
+  readonly status: () => StatusReport;
+  readonly setLogLevel: (level: LogLevel) => void;
+  readonly reload: () => ReloadReport;
+  /** Gives the core a turn: work was added. */
+  readonly wake: () => void;
+}
+
+export class DaemonBackend implements ControlBackend {
+  readonly #parts: BackendParts;
+
+  constructor(parts: BackendParts) {
+    this.#parts = parts;
+  }
+
+  status(): StatusReport {
+    return this.#parts.status();
+  }
+
+  failover(role: Role, progress: ProgressSink): Promise<FailoverReport> {
+    const { operations } = this.#parts;
+    return this.#work(() =>
+      role === 'primary' ? operations.promote(progress) : operations.demote(role, progress),
+    );
+  }
+
+  commit(progress: ProgressSink): Promise<FailoverReport> {
+    return this.#work(() => this.#parts.operations.commit(progress));
+  }
+
+  verify(progress: ProgressSink): Promise<VerifyReport> {
+    return this.#work(() => verify(this.#parts.core, this.#parts.operations, progress));
+  }
+
+  flush(table: FlowTableName): Promise<FlushReport> {
+    return this.#work(() => this.#parts.operations.flush(table));
+  }
+
+  async resync(kind: ResyncKind): Promise<ResyncReport> {
+    const { core } = this.#parts;
+    if (kind === 'kernel') {
+      await this.#work(() => new Promise<void>((done) => core.audit('repair', 'asked', done)));
+      return { message: 'the kernel was read again', exitCode: 0 };
+    }
+    const peers = core.replicator.peers().filter((p) => p.alive);
+    if (peers.length === 0) return { message: 'no peer is heard', exitCode: 3 };
+    if (kind === 'send') core.replicator.resendAll();
+    else for (const { node } of peers) core.replicator.requestRepair(node);
+    this.#parts.wake();
+    const names = peers.map(({ node }) => node).join(', ');
+    return {
+      message: kind === 'send' ? `sending all flows to ${names}` : `asked ${names} for all flows`,
+      exitCode: 0,
+    };
+  }
+
+  async flows(request: FlowsRequest, onBatch: BatchSink, signal: AbortSignal): Promise<{ count: number }> {
+    const { core, counters } = this.#parts;
+    return { count: await listFlows(core, counters, request, onBatch, signal) };
+  }
+
+  countFlows(request: FlowsRequest, signal: AbortSignal): Promise<number> {
+    const { core, counters } = this.#parts;
+    return listFlows(core, counters, request, () => {}, signal);
+  }
+
+  setLogLevel(level: LogLevel): void {
+    this.#parts.setLogLevel(level);
+  }
+
+  async reload(): Promise<ReloadReport> {
+    return this.#parts.reload();
+  }
+
+  /** Starts work and lets the core take its first turn; its refusals become answers. */
+  async #work<Result>(start: () => Promise<Result>): Promise<Result> {
+    try {
+      const result = start();
+      this.#parts.wake();
+      return await result;
+    } catch (error) {
+      if (error instanceof BusyError || error instanceof InterruptedError) {
+        throw new ControlError('refused', error.message, { cause: error });
+      }
+      throw error;
+    }
+  }
+}

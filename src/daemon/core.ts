@@ -1,0 +1,332 @@
+/**
+ * One node, put together from its parts and ports: pure, so that the daemon and the simulator run the same thing.
+ *
+ *     turn: kernel events -> table, then a slice of the job that runs (audit, promote, ...), then the stream
+ *     tick: what time does: heartbeats, acknowledgements, silence
+ */
+import { Audit, type AuditMode, type AuditParts } from '../failover/audit.js';
+import { AuditGenerations } from '../failover/audit-generations.js';
+import type { CommitParts } from '../failover/commit-work.js';
+import type { Role, SourceView, StreamPort } from '../failover/ports.js';
+import type { PersistedState } from '../failover/state.js';
+import type { Counters } from '../flow/counters.js';
+import { seedFromText } from '../flow/hash.js';
+import { KernelBatch, type KernelPort, OP_GET } from '../flow/kernel-port.js';
+import type { Log } from '../flow/log.js';
+import { copyRecord, type Memory } from '../flow/record.js';
+import { BACKGROUND_SLICE_PAUSE_MS, SLICE_BUDGET_MS } from '../limits.js';
+import type { PeerEvent } from '../replication/ports.js';
+import { Replicator } from '../replication/replicator.js';
+import { EventRules } from '../table/event-rules.js';
+import { FlowTable } from '../table/flow-table.js';
+import { OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
+import { JobQueue, PRIORITY_BACKGROUND, PRIORITY_CHECK, PRIORITY_START } from './jobs.js';
+
+export interface CorePorts {
+  readonly kernel: KernelPort;
+  /** Sends a frame; the buffer stays as it is until a thousand further frames were sent. */
+  send(frame: Uint8Array, length: number): void;
+  /** Monotonic milliseconds. */
+  clock(): number;
+  /** Milliseconds since 1970: seeds terms, decides nothing. */
+  wallClock(): number;
+  /** In [0, 1). */
+  random(): number;
+  randomBytes(n: number): Uint8Array;
+  readonly counters: Counters;
+  readonly log: Log;
+  persist(state: PersistedState): void;
+}
+
+export interface CoreOptions {
+  readonly node: string;
+  readonly cluster: string;
+  readonly incarnation: Uint8Array;
+  readonly bootId: string;
+  /** Smallest MTU of the links, bytes. */
+  readonly mtu: number;
+  readonly auditIntervalMs: number;
+  /** nf_conntrack_tcp_timeout_established of this kernel, or what the operator wants instead. Seconds. */
+  readonly tcpEstablishedS: number;
+  readonly maxFlows?: number;
+  /** Role and unfinished promote of the run before, same boot only. */
+  readonly restored?: PersistedState;
+  /** True for flows that never enter the table. */
+  readonly ignore?: (m: Memory, at: number) => boolean;
+}
+
+/** What the owner of a core does next: another turn at once, after a moment, or when something comes. */
+export type TurnState = 'more' | 'wait' | 'idle';
+
+/** Sums of all audits so far, for `status`. */
+export interface AuditTotals {
+  reason: string;
+  runs: number;
+  unclean: number;
+  repaired: number;
+  lastDurationMs: number;
+}
+
+export class Core {
+  readonly table: FlowTable;
+  readonly replicator: Replicator;
+  readonly rules: EventRules;
+  readonly generations: AuditGenerations;
+  readonly ports: CorePorts;
+  readonly options: CoreOptions;
+  readonly jobs: JobQueue;
+  readonly audits: AuditTotals = { reason: '', runs: 0, unclean: 0, repaired: 0, lastDurationMs: 0 };
+  /** joining: flows are unclassified, nothing is shipped. ready: all rules of a running node hold. */
+  state: 'joining' | 'ready' = 'joining';
+  #emptied = 0;
+  #isFirstWhole = false;
+  #lostSeen = 0;
+  #nextAuditAt = Number.POSITIVE_INFINITY;
+  readonly #question = new KernelBatch(1);
+
+  constructor(ports: CorePorts, options: CoreOptions) {
+    this.ports = ports;
+    this.options = options;
+    // One seed a cluster: see ARCHITECTURE.md, "One hash seed a cluster".
+    const seed = seedFromText(options.cluster);
+    this.table = new FlowTable({ seed, ...(options.maxFlows ? { maxFlows: options.maxFlows } : {}) });
+    this.generations = new AuditGenerations(this.table);
+    this.replicator = this.#makeReplicator();
+    this.rules = new EventRules({
+      table: this.table,
+      counters: ports.counters,
+      now: () => ports.clock(),
+      isPrimary: () => this.replicator.role === 'primary',
+      get: (m, at, found) => this.#ask(m, at, found),
+      ...(options.ignore ? { ignore: options.ignore } : {}),
+    });
+    this.jobs = new JobQueue(ports.log);
+    const { restored } = options;
+    if (restored) this.replicator.setRole(restored.role, restored.term);
+    this.audit('first', 'start');
+  }
+
+  get role(): Role {
+    return this.replicator.role;
+  }
+
+  /** Takes one datagram of a link. */
+  receive(u8: Uint8Array, from: number, to: number): void {
+    this.replicator.receive(u8, from, to, this.ports.clock());
+  }
+
+  /** To be called every 10 ms or so, after the links were read to empty. */
+  tick(now: number): void {
+    this.replicator.tick(now);
+  }
+
+  /** One slice of everything, some milliseconds at most. */
+  turn(now: number): TurnState {
+    const hasEvents = this.ports.kernel.drain(this.rules, SLICE_BUDGET_MS);
+    if (!hasEvents) this.#emptied++;
+    this.#steer(now);
+    const job = this.jobs.step(now);
+    const sequence = this.replicator.sequence;
+    const hasMore = this.replicator.flush(now);
+    if (hasEvents || job === 'more' || (hasMore && this.replicator.sequence !== sequence)) return 'more';
+    return job === 'wait' || hasMore ? 'wait' : 'idle';
+  }
+
+  /** An audit is due as soon as nothing else runs: own writes and what was not heard meanwhile are to be checked. */
+  auditSoon(): void {
+    this.#nextAuditAt = 0;
+  }
+
+  /** What the parts of failover work on. */
+  get commitParts(): CommitParts {
+    const { kernel, clock, counters, log } = this.ports;
+    const { table, rules } = this;
+    const { tcpEstablishedS } = this.options;
+    const emptied = () => this.#emptied;
+    return { kernel, table, rules, counters, clock: () => clock(), emptied, log, tcpEstablishedS };
+  }
+
+  get auditParts(): AuditParts {
+    const { kernel, clock, counters, log } = this.ports;
+    return {
+      kernel,
+      table: this.table,
+      generations: this.generations,
+      rules: this.rules,
+      counters,
+      clock: () => clock(),
+      log,
+      emptied: () => this.#emptied,
+      isPrimary: () => this.role === 'primary',
+      ...(this.options.ignore ? { ignore: this.options.ignore } : {}),
+    };
+  }
+
+  /** The stream, as a role change sees it. */
+  readonly stream: StreamPort = this.#makeStreamPort();
+
+  #makeStreamPort(): StreamPort {
+    const core = this;
+    return {
+      sources: () => core.#sources(),
+      get highestTerm() {
+        return core.replicator.highestTerm;
+      },
+      setRole: (role, term) => core.replicator.setRole(role, term),
+      declare: (seeds, term) =>
+        core.replicator.declare({
+          seeds: seeds.map(({ node, incarnation, cutSequence }) => ({ node, incarnation, cut: cutSequence })),
+          term,
+        }),
+    };
+  }
+
+  /** Compares the table with the kernel and puts it right; a background audit takes its time. */
+  audit(mode: AuditMode, reason: string, onDone?: () => void): void {
+    const audit = new Audit(this.auditParts, mode);
+    const startedAt = this.ports.clock();
+    const isPaced = reason === 'background';
+    this.audits.reason = reason;
+    let nextAt = 0;
+    const end = (isFound: boolean): void => {
+      this.#audited(audit, startedAt);
+      // What an audit that was cut short would have found is still to be found.
+      if (!isFound) this.#nextAuditAt = 0;
+      onDone?.();
+    };
+    this.jobs.add({
+      name: 'audit',
+      priority: isPaced ? PRIORITY_BACKGROUND : mode === 'first' ? PRIORITY_START : PRIORITY_CHECK,
+      step: (now) => {
+        if (isPaced && now < nextAt) return 'idle';
+        nextAt = now + BACKGROUND_SLICE_PAUSE_MS;
+        const isDone = audit.step(now);
+        const { phase } = audit.progress;
+        // Flows that a later attempt finds are nobody's any more, so a first audit has one good attempt.
+        const isEnough = mode === 'first' && audit.isWhole && phase === 'pause';
+        if (isEnough) audit.abort();
+        if (isDone || isEnough) {
+          if (mode === 'first') this.#isFirstWhole = true;
+          end(isDone);
+          return 'done';
+        }
+        if (isPaced) return 'idle';
+        return phase === 'settle' || phase === 'pause' ? 'wait' : 'more';
+      },
+      abort: () => {
+        audit.abort();
+        end(false);
+      },
+      progress: () => ({
+        phase: `audit: ${audit.progress.phase}`,
+        done: audit.progress.rows,
+        total: this.table.kernelCount,
+      }),
+    });
+  }
+
+  #audited(audit: Audit, startedAt: number): void {
+    const { attempts, repaired, added, removed } = audit.progress;
+    const now = this.ports.clock();
+    this.audits.runs++;
+    this.audits.unclean += Math.max(0, attempts - 1);
+    this.audits.repaired += audit.mode === 'first' ? 0 : repaired + added + removed;
+    this.audits.lastDurationMs = now - startedAt;
+    this.#nextAuditAt = now + this.options.auditIntervalMs;
+    this.#lostSeen = Math.max(this.#lostSeen, this.ports.kernel.eventsLost());
+  }
+
+  /** What has become due: the end of the start, an audit after a loss, the next background audit. */
+  #steer(now: number): void {
+    if (this.state === 'joining') {
+      this.#classify(now);
+      return;
+    }
+    if (!this.jobs.isIdle) return;
+    const lost = this.ports.kernel.eventsLost();
+    if (lost > this.#lostSeen) {
+      this.ports.log('warn', 'kernel events were lost, reading the kernel again', {
+        lost: lost - this.#lostSeen,
+      });
+      this.#lostSeen = lost;
+      this.audit('repair', 'loss');
+    } else if (now >= this.#nextAuditAt && this.jobs.current === undefined) {
+      this.audit('repair', this.#nextAuditAt === 0 ? 'again' : 'background');
+    }
+  }
+
+  /** Whose the flows of the first dump are: a live primary's that speaks of them, else ours (PROTOCOL.md, section 5). */
+  #classify(now: number): void {
+    if (!this.#isFirstWhole) return;
+    if (this.role !== 'primary' && !this.replicator.isJoined(now)) return;
+    this.table.relabel(OWNER_UNCLASSIFIED, OWNER_SELF);
+    this.replicator.setMirrorReady();
+    this.state = 'ready';
+    this.ports.log('info', 'ready', {
+      role: this.role,
+      mirror: this.table.countOf(OWNER_SELF),
+      kernel: this.table.kernelCount,
+    });
+  }
+
+  #makeReplicator(): Replicator {
+    const { ports, options } = this;
+    const { node, cluster, incarnation, bootId, mtu } = options;
+    return new Replicator(
+      {
+        table: this.table,
+        now: () => ports.clock(),
+        random: () => ports.random(),
+        randomBytes: (n) => ports.randomBytes(n),
+        send: (frame, length) => ports.send(frame, length),
+        counters: ports.counters,
+        log: ports.log,
+        onPeer: (event) => this.#heard(event),
+        onConflict: () => ports.counters.count('conflict.own-flow'),
+      },
+      { node, cluster, incarnation, bootId, mtu },
+    );
+  }
+
+  #heard({ type, node }: PeerEvent): void {
+    const isBad = type === 'silent' || type === 'refused' || type === 'diverged';
+    this.ports.log(isBad ? 'warn' : 'info', `peer: ${type}`, { peer: node });
+  }
+
+  #sources(): SourceView[] {
+    const peers = this.replicator.peers().map((p) => ({
+      node: p.node,
+      incarnation: p.incarnation,
+      owner: p.owner,
+      role: p.role,
+      primaryTerm: p.wasPrimary ? p.term : 0,
+      isAbsorbed: false,
+      isAlive: p.alive,
+      isProven: p.myVerdict === 'proven',
+      applied: p.receivedSequence,
+    }));
+    const formers = this.replicator.formers().map((p) => ({
+      node: p.node,
+      incarnation: p.incarnation,
+      owner: p.owner,
+      role: 'primary' as const,
+      primaryTerm: p.term,
+      isAbsorbed: false,
+      isAlive: false,
+      isProven: true,
+      applied: p.appliedSequence,
+    }));
+    return [...peers, ...formers];
+  }
+
+  #ask(m: Memory, at: number, found: Memory): boolean {
+    const batch = this.#question;
+    batch.clear();
+    batch.add(OP_GET, 0, m, at);
+    this.ports.kernel.execute(batch);
+    const foundAt = batch.foundAt[0];
+    if (foundAt < 0) return false;
+    copyRecord(batch.found, foundAt, found, 0);
+    return true;
+  }
+}

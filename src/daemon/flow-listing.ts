@@ -1,0 +1,126 @@
+/** `conntwin flows list|count`: records of a table, packed in batches, in slices. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { BatchSink } from '../control/backend.js';
+import { ControlError } from '../control/backend.js';
+import type { FlowsRequest } from '../control/messages.js';
+import type { Counters } from '../flow/counters.js';
+import { FlowFilter } from '../flow/filter.js';
+import { DUMP_DONE, DUMP_MORE } from '../flow/kernel-port.js';
+import { lengthOf, type Memory } from '../flow/record.js';
+import { Dumper } from '../kernel/dumper.js';
+import { CONTROL_BATCH_MAX_BYTES, FLOWS_PER_BATCH } from '../limits.js';
+import { DEAD, OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
+import type { Core } from './core.js';
+
+const SLOTS_PER_SLICE = 4096;
+
+/** Packs records back to back, and says when there are enough for a message. */
+class Packer {
+  count = 0;
+  #inBatch = 0;
+  #bytes = 0;
+  readonly #buffer = new Uint8Array(CONTROL_BATCH_MAX_BYTES);
+
+  constructor(private readonly filter: FlowFilter) {}
+
+  take(m: Memory, at: number): void {
+    if (!this.filter.matches(m, at)) return;
+    const length = lengthOf(m, at);
+    // A slice ends long before the buffer is full; a record that does not fit would be counted and not shown.
+    if (this.#bytes + length > this.#buffer.length) return;
+    this.#buffer.set(m.u8.subarray(at, at + length), this.#bytes);
+    this.#bytes += length;
+    this.#inBatch++;
+    this.count++;
+  }
+
+  get isFull(): boolean {
+    return this.#inBatch >= FLOWS_PER_BATCH;
+  }
+
+  /** A copy of what was packed: gRPC holds messages until they are written. */
+  batch(): Uint8Array | undefined {
+    if (this.#bytes === 0) return undefined;
+    const packed = this.#buffer.slice(0, this.#bytes);
+    this.#bytes = 0;
+    this.#inBatch = 0;
+    return packed;
+  }
+}
+
+/** Lists flows into the sink, at its pace. Resolves with their number; rejects with ControlError on a bad filter. */
+export async function listFlows(
+  core: Core,
+  counters: Counters,
+  request: FlowsRequest,
+  onBatch: BatchSink,
+  signal: AbortSignal,
+): Promise<number> {
+  const packer = new Packer(filterOf(request));
+  const pass = async () => {
+    const packed = packer.batch();
+    if (packed !== undefined) await onBatch(packed);
+    await nextTurn();
+  };
+  if (request.table === 'kernel') await listKernel(counters, packer, pass, signal);
+  else await listSlots(core, request, packer, pass, signal);
+  await pass();
+  return packer.count;
+}
+
+function filterOf(request: FlowsRequest): FlowFilter {
+  try {
+    return new FlowFilter(request.filter);
+  } catch (cause) {
+    throw new ControlError('invalid', cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+}
+
+async function listKernel(
+  counters: Counters,
+  packer: Packer,
+  pass: () => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const dumper = new Dumper({ counters, isShown: true });
+  const sink = (m: Memory, at: number): void => packer.take(m, at);
+  try {
+    dumper.start();
+    let state = DUMP_MORE;
+    while (state === DUMP_MORE && !signal.aborted) {
+      state = dumper.next(sink);
+      await pass();
+    }
+    if (state !== DUMP_DONE && dumper.error !== undefined) {
+      throw new ControlError('failed', `the kernel table could not be read whole: ${dumper.error.message}`);
+    }
+  } finally {
+    dumper.close();
+  }
+}
+
+async function listSlots(
+  core: Core,
+  request: FlowsRequest,
+  packer: Packer,
+  pass: () => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { table } = core;
+  const isInternal = request.table === 'internal';
+  if (request.node !== '' && !core.replicator.peers().some((p) => p.node === request.node)) {
+    throw new ControlError('invalid', `no peer is called ${request.node}: conntwin status lists them`);
+  }
+  for (let slot = 0; slot < table.slotLimit && !signal.aborted; ) {
+    const end = Math.min(table.slotLimit, slot + SLOTS_PER_SLICE);
+    for (; slot < end && !packer.isFull; slot++) {
+      if (!table.isUsed(slot) || (table.bits(slot) & DEAD) !== 0) continue;
+      const owner = table.owner(slot);
+      if (isInternal !== (owner === OWNER_SELF) || owner === OWNER_UNCLASSIFIED) continue;
+      if (!isInternal && !table.hasImage(slot)) continue;
+      if (request.node !== '' && table.owners.node(owner) !== request.node) continue;
+      packer.take(table.memory, table.recordAt(slot));
+    }
+    await pass();
+  }
+}

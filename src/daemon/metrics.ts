@@ -1,0 +1,184 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { StatusReport } from '../control/messages.js';
+import { METRICS_CONNECTIONS_MAX } from '../limits.js';
+
+const REQUEST_TIMEOUT_MS = 5000;
+const HEADERS_MAX_BYTES = 8192;
+
+/** A metrics listener that cannot be opened; the message says what to do. */
+export class MetricsError extends Error {
+  override readonly name = 'MetricsError';
+}
+
+/** One number of a status by label; the labels' values come before the number. */
+type Reading = [labels: Record<string, string>, value: number];
+
+/** Gauges by name, without the prefix: help, label names, and how a status is read. */
+const GAUGES: Record<string, [help: string, labels: string[], read: (status: StatusReport) => Reading[]]> = {
+  up: ['1, with node and cluster as labels', ['node', 'cluster', 'version'], (s) => [[pick(s), 1]]],
+  role: ['1 for the role this node has', ['role'], (s) => [[{ role: s.role }, 1]]],
+  loop_max_pause_seconds: [
+    'Longest time the event loop was held',
+    [],
+    (s) => [[{}, s.loopMaxPauseMs / 1000]],
+  ],
+  term: ['Term of the role', [], (s) => [[{}, s.term]]],
+  mirror_ready: ['1 when the first dump is whole', [], (s) => [[{}, Number(s.mirrorReady)]]],
+  kernel_flows: ['Flows of the table that the kernel has', [], (s) => [[{}, s.kernel.flows]]],
+  mirror_flows: ['Flows this node owns', [], (s) => [[{}, s.mirror.flows]]],
+  table_slots: ['Slots in use, all owners', [], (s) => [[{}, s.table.slots]]],
+  table_bytes: ['Memory of the table', [], (s) => [[{}, s.table.bytes]]],
+  stream_sequence: ['Last frame of the own stream', [], (s) => [[{}, s.mirror.sequence]]],
+  peer_alive: [
+    '1 when the peer was heard',
+    ['peer'],
+    (s) => s.peers.map((p) => [{ peer: p.node }, Number(p.alive)]),
+  ],
+  peer_proven: [
+    '1 when the peer said its replica of this node is proven',
+    ['peer'],
+    (s) => s.peers.map((p) => [{ peer: p.node }, Number(p.verdict === 'proven')]),
+  ],
+  peer_lag_seconds: [
+    'How far the peer is behind',
+    ['peer'],
+    (s) => s.peers.map((p) => [{ peer: p.node }, p.lagMs / 1000]),
+  ],
+  replica_flows: [
+    'Flows of a peer kept here',
+    ['peer'],
+    (s) => s.replicas.map((r) => [{ peer: r.node }, r.flows]),
+  ],
+  replica_in_sync: [
+    '1 when the replica is proven equal to its owner',
+    ['peer'],
+    (s) => s.replicas.map((r) => [{ peer: r.node }, Number(r.inSync)]),
+  ],
+  link_up: [
+    '1 when the link works',
+    ['interface'],
+    (s) => s.links.map((l) => [{ interface: l.interface }, Number(l.isUp)]),
+  ],
+};
+
+/** Counters by name, as GAUGES. */
+const COUNTERS: typeof GAUGES = {
+  events_lost_total: ['Kernel events lost', [], (s) => [[{}, s.mirror.eventsLost]]],
+  audits_total: ['Audits that ended', [], (s) => [[{}, s.audit.runs]]],
+  audit_repairs_total: ['Flows an audit put right', [], (s) => [[{}, s.audit.repaired]]],
+  frames_sent_total: [
+    'Frames sent',
+    ['interface'],
+    (s) => s.links.map((l) => [{ interface: l.interface }, l.framesSent]),
+  ],
+  frames_received_total: [
+    'Frames received',
+    ['interface'],
+    (s) => s.links.map((l) => [{ interface: l.interface }, l.framesReceived]),
+  ],
+  sent_bytes_total: [
+    'Bytes sent',
+    ['interface'],
+    (s) => s.links.map((l) => [{ interface: l.interface }, l.bytesSent]),
+  ],
+  received_bytes_total: [
+    'Bytes received',
+    ['interface'],
+    (s) => s.links.map((l) => [{ interface: l.interface }, l.bytesReceived]),
+  ],
+  reasons_total: [
+    'What was counted by reason: malformed, refused, dropped',
+    ['reason'],
+    (s) => Object.entries(s.counters).map(([reason, value]) => [{ reason }, value]),
+  ],
+};
+
+function pick({ node, cluster, version }: StatusReport): Record<string, string> {
+  return { node, cluster, version };
+}
+
+/** The status as Prometheus text, read anew at every scrape; GET /metrics, nothing else. */
+export class MetricsServer {
+  readonly #registry = new Registry();
+  readonly #server: Server;
+  readonly #status: () => StatusReport;
+  /** Read once a scrape: a status walks peers and sums, and there are two dozen readings. */
+  #scraped: StatusReport | undefined;
+
+  private constructor(status: () => StatusReport) {
+    this.#status = status;
+    this.#register();
+    this.#server = createServer({ maxHeaderSize: HEADERS_MAX_BYTES }, (request, response) => {
+      this.#answer(request, response).catch(() => response.destroy());
+    });
+    this.#server.maxConnections = METRICS_CONNECTIONS_MAX;
+    this.#server.requestTimeout = REQUEST_TIMEOUT_MS;
+    this.#server.headersTimeout = REQUEST_TIMEOUT_MS;
+  }
+
+  /** Listens; port 0 chooses one. Throws MetricsError if the address is taken or not ours. */
+  static async listen(host: string, port: number, status: () => StatusReport): Promise<MetricsServer> {
+    const metrics = new MetricsServer(status);
+    await new Promise<void>((resolve, reject) => {
+      metrics.#server.once('error', (cause: NodeJS.ErrnoException) => {
+        const where = `${host}:${port}`;
+        const advice = 'write another metrics.listen, or `metrics: off`';
+        reject(new MetricsError(`cannot listen on ${where} (${cause.code}): ${advice}`, { cause }));
+      });
+      metrics.#server.listen(port, host, resolve);
+    });
+    return metrics;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    return address !== null && typeof address === 'object' ? address.port : 0;
+  }
+
+  close(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+    this.#registry.clear();
+  }
+
+  #register(): void {
+    const registers = [this.#registry];
+    const status = () => (this.#scraped ??= this.#status());
+    collectDefaultMetrics({ register: this.#registry, prefix: 'conntwin_' });
+    for (const [name, [help, labelNames, read]] of Object.entries(GAUGES)) {
+      new Gauge({
+        name: `conntwin_${name}`,
+        help,
+        labelNames,
+        registers,
+        collect() {
+          this.reset();
+          for (const [labels, value] of read(status())) this.set(labels, value);
+        },
+      });
+    }
+    for (const [name, [help, labelNames, read]] of Object.entries(COUNTERS)) {
+      new Counter({
+        name: `conntwin_${name}`,
+        help,
+        labelNames,
+        registers,
+        collect() {
+          this.reset();
+          for (const [labels, value] of read(status())) this.inc(labels, value);
+        },
+      });
+    }
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.url !== '/metrics' || (request.method !== 'GET' && request.method !== 'HEAD')) {
+      response.writeHead(404, { 'Content-Type': 'text/plain', Connection: 'close' }).end('see /metrics\n');
+      return;
+    }
+    this.#scraped = undefined;
+    const text = await this.#registry.metrics();
+    response.writeHead(200, { 'Content-Type': this.#registry.contentType }).end(text);
+  }
+}

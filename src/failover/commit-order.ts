@@ -1,0 +1,156 @@
+/** The order in which a commit creates flows: masters before their children, live ones first, newest first. */
+import {
+  IPPROTO_TCP,
+  IPS_ASSURED,
+  IPS_SEEN_REPLY,
+  TCP_CONNTRACK_ESTABLISHED,
+} from '../flow/conntrack-enums.js';
+import {
+  addressBytes,
+  allocateMemory,
+  copyRecord,
+  findPart,
+  MAX_RECORD_BYTES,
+  type Memory,
+  OFF_KEY,
+  OFF_ORIG_L4,
+  OFF_PROTOCOL,
+  OFF_ZONE,
+  offState,
+  offStatus,
+  PART_MASTER,
+} from '../flow/record.js';
+import type { FlowTable } from '../table/flow-table.js';
+
+const RADIX_BITS = 10;
+const RADIX = 1 << RADIX_BITS;
+const AGE_BITS = 16;
+const AGE_MAX = (1 << AGE_BITS) - 1;
+/** Masters of masters are followed this far; the kernel itself has no use for more. */
+const DEPTH_MAX = 3;
+/** Slots moved in one turn, some 5 ns each. */
+const PER_TURN = 32_768;
+
+const LIVE = 0;
+const UNKNOWN = 1;
+const IDLE = 2;
+
+/** 0: live, 1: unknown, 2: on its way out or only just begun. */
+function livenessOf(m: Memory, at: number): number {
+  const addr = addressBytes(m, at);
+  const status = m.u32[(at + offStatus(addr)) >>> 2];
+  if (m.u8[at + OFF_PROTOCOL] === IPPROTO_TCP) {
+    if (m.u8[at + offState(addr)] === TCP_CONNTRACK_ESTABLISHED) return LIVE;
+    return m.u8[at + offState(addr)] > TCP_CONNTRACK_ESTABLISHED ? IDLE : UNKNOWN;
+  }
+  if (status & IPS_ASSURED) return LIVE;
+  return status & IPS_SEEN_REPLY ? UNKNOWN : IDLE;
+}
+
+/** Slots with a sort key of 20 bits, sorted by two counting passes that can be taken in turns. */
+export class CommitOrder {
+  readonly #table: FlowTable;
+  readonly #scratch = allocateMemory(MAX_RECORD_BYTES);
+  #slots: Int32Array;
+  #keys: Uint32Array;
+  #otherSlots: Int32Array;
+  #otherKeys: Uint32Array;
+  readonly #counts = new Uint32Array(RADIX);
+  #pass = 0;
+  #isCounted = false;
+  #at = 0;
+  length = 0;
+
+  /** Room for `capacity` slots; pages that are never touched cost nothing. */
+  constructor(table: FlowTable, capacity: number) {
+    this.#table = table;
+    this.#slots = new Int32Array(capacity);
+    this.#keys = new Uint32Array(capacity);
+    this.#otherSlots = new Int32Array(capacity);
+    this.#otherKeys = new Uint32Array(capacity);
+  }
+
+  /** Adds a slot; false when there is no room. `nowS` makes the age of its last change. */
+  add(slot: number, nowS: number): boolean {
+    if (this.length === this.#slots.length) return false;
+    const table = this.#table;
+    const at = table.recordAt(slot);
+    const age = Math.min(AGE_MAX, Math.max(0, nowS - table.changedTime(slot)));
+    const depth = this.#depthOf(table.memory, at);
+    this.#slots[this.length] = slot;
+    this.#keys[this.length++] = (((depth << 2) | livenessOf(table.memory, at)) << AGE_BITS) | age;
+    return true;
+  }
+
+  /** Sorts a part of the way; true when sorted. */
+  sortStep(): boolean {
+    if (this.#pass === 2) return true;
+    if (!this.#isCounted) this.#count();
+    else this.#scatter();
+    return this.#pass === 2;
+  }
+
+  slotAt(i: number): number {
+    return this.#slots[i];
+  }
+
+  #count(): void {
+    const shift = this.#pass * RADIX_BITS;
+    const end = Math.min(this.length, this.#at + PER_TURN);
+    for (let i = this.#at; i < end; i++) this.#counts[(this.#keys[i] >>> shift) & (RADIX - 1)]++;
+    this.#at = end;
+    if (end < this.length) return;
+    let sum = 0;
+    for (let i = 0; i < RADIX; i++) {
+      const count = this.#counts[i];
+      this.#counts[i] = sum;
+      sum += count;
+    }
+    this.#at = 0;
+    this.#isCounted = true;
+  }
+
+  #scatter(): void {
+    const shift = this.#pass * RADIX_BITS;
+    const end = Math.min(this.length, this.#at + PER_TURN);
+    for (let i = this.#at; i < end; i++) {
+      const to = this.#counts[(this.#keys[i] >>> shift) & (RADIX - 1)]++;
+      this.#otherSlots[to] = this.#slots[i];
+      this.#otherKeys[to] = this.#keys[i];
+    }
+    this.#at = end;
+    if (end < this.length) return;
+    [this.#slots, this.#otherSlots] = [this.#otherSlots, this.#slots];
+    [this.#keys, this.#otherKeys] = [this.#otherKeys, this.#keys];
+    this.#counts.fill(0);
+    this.#at = 0;
+    this.#isCounted = false;
+    this.#pass++;
+  }
+
+  /** How many masters stand above the flow: 0 for most, 1 for a data connection. */
+  #depthOf(m: Memory, at: number): number {
+    let depth = 0;
+    let part = findPart(m, at, PART_MASTER);
+    while (part >= 0 && depth < DEPTH_MAX) {
+      depth++;
+      writeMasterKey(m, at, part, this.#scratch);
+      const slot = this.#table.find(this.#scratch, 0);
+      if (slot < 0) break;
+      m = this.#table.memory;
+      at = this.#table.recordAt(slot);
+      part = findPart(m, at, PART_MASTER);
+    }
+    return depth;
+  }
+}
+
+/** Writes a record to `out` at 0 whose key is the master's tuple in the child's zone; good for find() only. */
+function writeMasterKey(m: Memory, at: number, part: number, out: Memory): void {
+  copyRecord(m, at, out, 0);
+  const addr = addressBytes(m, at);
+  out.u8[OFF_KEY] = m.u8[part + 4] | (m.u8[at + OFF_KEY] & 0xc0);
+  out.u8[OFF_PROTOCOL] = m.u8[part + 5];
+  out.u16[OFF_ZONE >>> 1] = m.u16[(at + OFF_ZONE) >>> 1];
+  for (let i = 0; i < 4 + 2 * addr; i++) out.u8[OFF_ORIG_L4 + i] = m.u8[part + 8 + i];
+}

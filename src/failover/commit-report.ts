@@ -1,0 +1,53 @@
+/** What a commit did, flow by flow counted. */
+
+/** Why a flow of the replica is not in this kernel after a commit; a closed list. */
+export const REJECT_REASONS = [
+  /** No room in the kernel's table, also not at the end (ENOMEM, ENOSPC). */
+  'kernel-full',
+  /** Another life of the tuple, seen both ways and born here meanwhile, lives on. */
+  'live-here',
+  /** A live flow of this kernel holds the reply tuple. */
+  'reply-taken',
+  /** Three tries, and each time the kernel had another flow there again. */
+  'conflict',
+  /** The kernel takes no such flow (EINVAL, ERANGE and others). */
+  'refused',
+  /** The kernel's answers got lost three times. */
+  'unanswered',
+] as const;
+export type RejectReason = (typeof REJECT_REASONS)[number];
+
+/** Counts that grow while the commit runs. */
+export interface CommitReport {
+  /** Flows to look at, known once the list is made. */
+  total: number;
+  committed: number;
+  kept: number;
+  updated: number;
+  replaced: number;
+  rejected: Partial<Record<RejectReason, number>>;
+  /** Created without their master, which is gone. */
+  withoutMaster: number;
+  /** Created without their helper, which this kernel does not have. */
+  withoutHelper: number;
+}
+
+export function newCommitReport(): CommitReport {
+  return {
+    total: 0,
+    committed: 0,
+    kept: 0,
+    updated: 0,
+    replaced: 0,
+    rejected: {},
+    withoutMaster: 0,
+    withoutHelper: 0,
+  };
+}
+
+/** Flows that were dealt with so far. */
+export function doneOf(report: CommitReport): number {
+  let done = report.committed + report.kept + report.updated + report.replaced;
+  for (const count of Object.values(report.rejected)) done += count;
+  return done;
+}

@@ -1,0 +1,305 @@
+/** What the parts of a commit share: the flows' marks, the queue, and how a flow's commit ends. */
+import { IPS_EXPECTED } from '../flow/conntrack-enums.js';
+import type { Counters } from '../flow/counters.js';
+import { type KernelBatch, type KernelPort, OP_CREATE } from '../flow/kernel-port.js';
+import type { Log } from '../flow/log.js';
+import {
+  addressBytes,
+  findPart,
+  HAS_ID,
+  HAS_TIMEOUT,
+  lengthOf,
+  type Memory,
+  OFF_HAS,
+  OFF_ID,
+  OFF_LENGTH,
+  OFF_TIMEOUT,
+  offStatus,
+  PART_HELPER,
+  PART_MASTER,
+} from '../flow/record.js';
+import { COMMIT_TRIES } from '../limits.js';
+import type { FlowTable } from '../table/flow-table.js';
+import {
+  DEAD,
+  DIRTY,
+  FRESH,
+  INJECTING,
+  KERNEL,
+  OWNER_SELF,
+  PENDING,
+  REJECTED,
+  SHADOW,
+  TOUCHED,
+} from '../table/slot-bits.js';
+import { CommitQueue, STAGE_GET } from './commit-queue.js';
+import { type CommitReport, newCommitReport, type RejectReason } from './commit-report.js';
+import { commitTimeout } from './judge.js';
+import type { Clock, Emptied } from './ports.js';
+
+/** What a commit works on. */
+export interface CommitParts {
+  readonly kernel: KernelPort;
+  readonly table: FlowTable;
+  /** EventRules: what a DESTROY does to a slot. */
+  readonly rules: { gone(slot: number): void };
+  readonly counters: Counters;
+  readonly clock: Clock;
+  readonly emptied: Emptied;
+  /** nf_conntrack_tcp_timeout_established of this kernel. Seconds. */
+  readonly tcpEstablishedS: number;
+  readonly log?: Log;
+}
+
+/** The kernel had the flow when the commit began. */
+export const HELD = 1;
+/** It stands in the queue, or was judged from the dump. */
+const QUEUED = 2;
+/** Its kernel flow was deleted to make room for it; it was created by us, as far as we know. */
+const REPLACED = 4;
+const CREATED = 512;
+/** To be created without the master, which is gone; without the helper, which this kernel does not have. */
+export const NO_MASTER = 8;
+const NO_HELPER = 16;
+/** Waits for the end: the kernel had no room. */
+const RETRIED = 32;
+/** How a flow came to be in the kernel as we want it. */
+export const OUTCOME_KEPT = 0;
+export const OUTCOME_UPDATED = 1;
+const SETTLES_PER_TURN = 256;
+/** Tries are counted above the marks. */
+const TRY = 1024;
+
+/** One commit's state. A slot takes part as long as it carries PENDING. */
+export class CommitWork {
+  readonly parts: CommitParts;
+  readonly report: CommitReport = newCommitReport();
+  readonly queue = new CommitQueue();
+  /** Flows the kernel had no room for; tried once more at the end. */
+  readonly late = new CommitQueue();
+  /** True: slots become this node's. False: they stay the peer's, held. */
+  readonly isOwn: boolean;
+  /** Flows that are in the kernel, and wait for the events that are older than that. */
+  readonly settling = new CommitQueue();
+  readonly #marks: Uint16Array;
+  #emptiedBefore = 0;
+  /** How many of `settling` may be settled. */
+  #ripe = 0;
+
+  constructor(parts: CommitParts, isOwn: boolean) {
+    this.parts = parts;
+    this.isOwn = isOwn;
+    this.#marks = new Uint16Array(parts.table.capacity);
+  }
+
+  /** True if the slot still waits for this commit. */
+  isPending(slot: number): boolean {
+    const { table } = this.parts;
+    return table.isUsed(slot) && (table.bits(slot) & (PENDING | DEAD | SHADOW)) === PENDING;
+  }
+
+  has(slot: number, mark: number): boolean {
+    return (this.#marks[slot] & mark) !== 0;
+  }
+
+  mark(slot: number, mark: number): void {
+    this.#marks[slot] |= mark;
+  }
+
+  /** The slot's flow is to be committed (again). */
+  pend(slot: number): void {
+    this.#marks[slot] &= HELD;
+    this.parts.table.setBits(slot, PENDING);
+    this.report.total++;
+  }
+
+  /** True if the flow was dealt with, or stands in the queue. */
+  isTaken(slot: number): boolean {
+    return this.has(slot, QUEUED);
+  }
+
+  /** Looks at the flow (again) at this stage. */
+  enqueue(slot: number, stage: number): void {
+    this.mark(slot, QUEUED);
+    this.parts.table.clearBits(slot, INJECTING);
+    this.queue.push(slot, stage);
+  }
+
+  /** Counts a failure; false when there were enough. The first one is how a conflict is found. */
+  tryAgain(slot: number): boolean {
+    if (this.#marks[slot] >= TRY * COMMIT_TRIES) return false;
+    this.#marks[slot] += TRY;
+    return true;
+  }
+
+  /** Puts the flow off to the end; false if that was done once already. */
+  putOff(slot: number): boolean {
+    if (this.has(slot, RETRIED)) return false;
+    this.mark(slot, RETRIED | QUEUED);
+    this.parts.table.clearBits(slot, INJECTING);
+    this.late.push(slot, 0);
+    return true;
+  }
+
+  dropMaster(slot: number): void {
+    this.mark(slot, NO_MASTER);
+    this.report.withoutMaster++;
+    this.parts.counters.count('commit.without-master');
+  }
+
+  /** False if the flow has none, or was tried without already. */
+  dropHelper(slot: number): boolean {
+    const { table, counters } = this.parts;
+    if (this.has(slot, NO_HELPER) || findPart(table.memory, table.recordAt(slot), PART_HELPER) < 0)
+      return false;
+    this.mark(slot, NO_HELPER);
+    this.report.withoutHelper++;
+    counters.count('commit.without-helper');
+    return true;
+  }
+
+  /** Adds the request that creates the slot's flow from its current record. The slot is INJECTING from here on. */
+  addCreate(batch: KernelBatch, slot: number): void {
+    const { table } = this.parts;
+    const m = table.memory;
+    const at = table.recordAt(slot);
+    table.setBits(slot, INJECTING);
+    const isExpected = (m.u32[(at + offStatus(addressBytes(m, at))) >>> 2] & IPS_EXPECTED) !== 0;
+    if (isExpected && findPart(m, at, PART_MASTER) < 0 && !this.has(slot, NO_MASTER)) this.dropMaster(slot);
+    const to = batch.add(OP_CREATE, slot, m, at);
+    if (this.has(slot, NO_MASTER)) stripMaster(batch.memory, to);
+    if (this.has(slot, NO_HELPER)) stripPart(batch.memory, to, PART_HELPER);
+    this.setTimeout(batch.memory, to);
+  }
+
+  /** The timeout that a commit gives, and no id: the kernel gives its own. */
+  setTimeout(m: Memory, at: number): void {
+    m.u32[(at + OFF_TIMEOUT) >>> 2] = commitTimeout(m, at, this.parts.tcpEstablishedS);
+    m.u8[at + OFF_HAS] = (m.u8[at + OFF_HAS] & ~HAS_ID) | HAS_TIMEOUT;
+    m.u32[(at + OFF_ID) >>> 2] = 0;
+  }
+
+  /** The kernel took the request that creates the flow, with the record at `at`. */
+  created(slot: number, m: Memory, at: number): void {
+    if (this.isOwn && this.has(slot, NO_MASTER | NO_HELPER)) this.follow(slot, m, at);
+    if (this.isOwn) forgetId(this.parts.table.memory, this.parts.table.recordAt(slot));
+    this.maybeCreated(slot);
+    this.inKernel(slot, OUTCOME_KEPT);
+  }
+
+  /** A later look will find it in the kernel, and then it is one of ours. */
+  maybeCreated(slot: number): void {
+    this.mark(slot, CREATED);
+  }
+
+  /**
+   * The kernel has the flow now. It stays PENDING until the event queue was read to empty: events that wait there
+   * are older than what we did, and on a PENDING slot they change nothing but its bits.
+   */
+  inKernel(slot: number, outcome: number): void {
+    const { table } = this.parts;
+    this.mark(slot, QUEUED);
+    table.clearBits(slot, TOUCHED | INJECTING);
+    table.setBits(slot, KERNEL);
+    if (this.settling.length === 0) this.#emptiedBefore = this.parts.emptied();
+    this.settling.push(slot, outcome);
+  }
+
+  /**
+   * Settles flows of which all older events were read; those that were touched in that time are looked at again.
+   * `isLate`: the queue is not read to empty for too long, an audit will see to the rest. False: nothing to do.
+   */
+  settle(isLate: boolean): boolean {
+    if (this.#ripe === 0) {
+      if (!isLate && this.parts.emptied() === this.#emptiedBefore) return false;
+      this.#emptiedBefore = this.parts.emptied();
+      this.#ripe = this.settling.length;
+    }
+    if (this.#ripe === 0) return false;
+    for (let i = 0; i < SETTLES_PER_TURN && this.#ripe > 0; i++) {
+      this.#ripe--;
+      this.settling.shift();
+      const { slot, stage } = this.settling;
+      if (!this.isPending(slot)) continue;
+      const isTouched = (this.parts.table.bits(slot) & (TOUCHED | KERNEL)) !== KERNEL;
+      if (isTouched && this.tryAgain(slot)) this.enqueue(slot, STAGE_GET);
+      else this.#settled(slot, stage);
+    }
+    return true;
+  }
+
+  #settled(slot: number, outcome: number): void {
+    this.#settle(slot, KERNEL);
+    if (this.has(slot, REPLACED)) this.report.replaced++;
+    else if (this.has(slot, CREATED)) this.report.committed++;
+    else if (outcome === OUTCOME_UPDATED) this.report.updated++;
+    else this.report.kept++;
+  }
+
+  /** The own slot follows what the kernel has, or is about to have. */
+  follow(slot: number, m: Memory, at: number): void {
+    const { table, counters } = this.parts;
+    if (!this.isOwn) return;
+    if (!table.setRecord(slot, m, at)) counters.count('commit.table-full');
+    else table.markDirty(slot);
+  }
+
+  /** Another life has the tuple here, and keeps it: an own slot becomes that life. */
+  otherLife(slot: number, m: Memory, at: number): void {
+    this.#count('live-here');
+    if (this.isOwn) {
+      this.follow(slot, m, at);
+      this.parts.table.setBits(slot, FRESH);
+    }
+    this.#settle(slot, KERNEL);
+  }
+
+  replaced(slot: number): void {
+    this.mark(slot, REPLACED);
+  }
+
+  /** The flow does not come into this kernel; an own one ends, and the stream says so. */
+  reject(slot: number, reason: RejectReason): void {
+    const { table, rules } = this.parts;
+    this.#count(reason);
+    this.#settle(slot, 0);
+    if (this.isOwn && table.owner(slot) === OWNER_SELF) rules.gone(slot);
+    else table.setBits(slot, REJECTED);
+  }
+
+  #count(reason: RejectReason): void {
+    this.report.rejected[reason] = (this.report.rejected[reason] ?? 0) + 1;
+    this.parts.counters.count(`commit.rejected.${reason}`);
+  }
+
+  #settle(slot: number, kernel: number): void {
+    const { table } = this.parts;
+    // A peer's FRESH was for the kernel, and is used up; an own one waits for the flush.
+    const fresh = (table.bits(slot) & DIRTY) === 0 ? FRESH : 0;
+    table.clearBits(slot, PENDING | INJECTING | TOUCHED | REJECTED | fresh | (KERNEL & ~kernel));
+    if (kernel !== 0) table.setBits(slot, kernel);
+    this.mark(slot, QUEUED);
+  }
+}
+
+/** A created flow's id is the kernel's secret until an event tells it; a wrong one would hide its DESTROY. */
+function forgetId(m: Memory, at: number): void {
+  m.u8[at + OFF_HAS] &= ~HAS_ID;
+  m.u32[(at + OFF_ID) >>> 2] = 0;
+}
+
+/** Takes the part out of the record, in place. */
+export function stripPart(m: Memory, at: number, type: number): void {
+  const part = findPart(m, at, type);
+  if (part < 0) return;
+  const next = part + 4 + ((m.u16[(part >>> 1) + 1] + 3) & ~3);
+  const end = at + lengthOf(m, at);
+  m.u8.copyWithin(part, next, end);
+  m.u16[(at + OFF_LENGTH) >>> 1] = end - at - (next - part);
+}
+
+/** A flow without master is no expected one. */
+function stripMaster(m: Memory, at: number): void {
+  stripPart(m, at, PART_MASTER);
+  m.u32[(at + offStatus(addressBytes(m, at))) >>> 2] &= ~IPS_EXPECTED;
+}

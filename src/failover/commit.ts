@@ -1,0 +1,181 @@
+/**
+ * A commit: brings the flows that carry PENDING into this node's kernel.
+ *
+ *     dump --> equal ones are kept --> the others sorted --> created in batches --> what was refused is judged
+ *       --> what found no room is tried once more
+ *
+ * Nothing here knows why the flows are to be committed: a promote makes them own first, `conntwin commit` does not.
+ */
+import { DUMP_MORE, KernelBatch } from '../flow/kernel-port.js';
+import { durableEqual } from '../flow/merge.js';
+import type { Memory } from '../flow/record.js';
+import { BULK_MIN_FLOWS, COMMIT_SETTLE_MS, INJECT_BATCH } from '../limits.js';
+import { KERNEL, TOUCHED } from '../table/slot-bits.js';
+import { CommitConflicts } from './commit-conflicts.js';
+import { CommitOrder } from './commit-order.js';
+import { STAGE_CREATE, STAGE_GET } from './commit-queue.js';
+import { type CommitWork, HELD, OUTCOME_KEPT } from './commit-work.js';
+import { copyVolatile } from './kernel-truth.js';
+import { DONE, GO_ON, WAIT } from './slice.js';
+
+/** Slots looked at in one turn of a scan. */
+const SLOTS_PER_TURN = 2048;
+
+export type CommitPhase = 'dump' | 'order' | 'sort' | 'create' | 'retry' | 'done';
+
+/** One pass over the PENDING flows. The caller gives it turns, and none between them may hold it up. */
+export class Commit {
+  phase: CommitPhase;
+  readonly #work: CommitWork;
+  readonly #conflicts: CommitConflicts;
+  readonly #batch = new KernelBatch(INJECT_BATCH);
+  #order: CommitOrder | undefined;
+  #at = 0;
+  #isStarted = false;
+  #isBulk = false;
+  #settleUntil = 0;
+  readonly #onRow = (m: Memory, at: number): void => this.#row(m, at);
+
+  /** `hasDump` false leaves out the dump: for a few flows EEXIST tells as much. */
+  constructor(work: CommitWork, hasDump = true) {
+    this.#work = work;
+    this.#conflicts = new CommitConflicts(work);
+    this.phase = hasDump ? 'dump' : 'order';
+  }
+
+  /** Does a little; GO_ON or DONE. */
+  turn(nowMs: number): number {
+    // Not only at the end: a flow that waits here does not follow its events.
+    if (this.#work.settle(false)) return GO_ON;
+    switch (this.phase) {
+      case 'dump':
+        return this.#dump();
+      case 'order':
+        return this.#list(nowMs);
+      case 'sort':
+        if (this.#order?.sortStep()) this.#startCreating();
+        return GO_ON;
+      case 'create':
+        return this.#create();
+      case 'retry':
+        return this.#retry(nowMs);
+      case 'done':
+        return DONE;
+    }
+  }
+
+  /** Stops between two batches; flows that were not reached keep PENDING. */
+  stop(): void {
+    while (this.#work.settle(true));
+    this.#setBulk(false);
+    this.phase = 'done';
+  }
+
+  #dump(): number {
+    const { kernel } = this.#work.parts;
+    if (!this.#isStarted) {
+      this.#isStarted = true;
+      kernel.dumpStart();
+      return GO_ON;
+    }
+    if (this.#work.queue.length > 0) this.#conflicts.turn();
+    // An interrupted dump only means more EEXIST later.
+    else if (kernel.dumpNext(this.#onRow) !== DUMP_MORE) this.phase = 'order';
+    return GO_ON;
+  }
+
+  /** The kernel has this flow. Equal ones, which a returning node has by the thousand, are settled at once. */
+  #row(m: Memory, at: number): void {
+    const work = this.#work;
+    const { table } = work.parts;
+    const slot = table.find(m, at);
+    if (slot < 0 || !work.isPending(slot) || work.isTaken(slot)) return;
+    const own = table.recordAt(slot);
+    const isQuiet = (table.bits(slot) & TOUCHED) === 0 && work.has(slot, HELD);
+    const isSettled =
+      isQuiet &&
+      durableEqual(table.memory, own, m, at) &&
+      this.#conflicts.isLongEnough(table.memory, own, m, at);
+    if (!isSettled) {
+      // The row may be old (F10): the kernel is asked before anything is decided.
+      work.enqueue(slot, STAGE_GET);
+      return;
+    }
+    if (work.isOwn) copyVolatile(m, at, table.memory, own);
+    work.inKernel(slot, OUTCOME_KEPT);
+  }
+
+  #list(nowMs: number): number {
+    const work = this.#work;
+    const { table } = work.parts;
+    this.#order ??= new CommitOrder(table, table.slotLimit);
+    const nowS = (nowMs / 1000) >>> 0;
+    const end = Math.min(table.slotLimit, this.#at + SLOTS_PER_TURN);
+    for (; this.#at < end; this.#at++) {
+      const slot = this.#at;
+      if (!work.isPending(slot) || work.isTaken(slot)) continue;
+      // Slots that were added since the list was made room for are few: the queue takes them.
+      if (!this.#order.add(slot, nowS)) work.enqueue(slot, STAGE_CREATE);
+    }
+    if (this.#at < table.slotLimit) return GO_ON;
+    this.phase = 'sort';
+    return GO_ON;
+  }
+
+  #startCreating(): void {
+    const length = this.#order?.length ?? 0;
+    this.#at = 0;
+    this.#setBulk(length >= BULK_MIN_FLOWS);
+    this.phase = 'create';
+  }
+
+  #setBulk(isBulk: boolean): void {
+    if (isBulk === this.#isBulk) return;
+    this.#isBulk = isBulk;
+    this.#work.parts.kernel.setBulk(isBulk);
+  }
+
+  #create(): number {
+    const work = this.#work;
+    // Conflicts first: they are flows that come before the rest of the list.
+    if (work.queue.length > 0) {
+      this.#conflicts.turn();
+      return GO_ON;
+    }
+    const order = this.#order;
+    const batch = this.#batch;
+    while (order !== undefined && this.#at < order.length && !batch.isFull) {
+      const slot = order.slotAt(this.#at++);
+      if (!work.isPending(slot) || work.isTaken(slot)) continue;
+      // Events may have brought the kernel the flow meanwhile.
+      if ((work.parts.table.bits(slot) & (KERNEL | TOUCHED)) === (KERNEL | TOUCHED)) {
+        work.enqueue(slot, STAGE_GET);
+      } else work.addCreate(batch, slot);
+    }
+    if (batch.count > 0) {
+      work.parts.kernel.execute(batch);
+      for (let i = 0; i < batch.count; i++) this.#conflicts.afterCreate(batch, i);
+      batch.clear();
+    } else if (work.queue.length === 0) this.phase = 'retry';
+    return GO_ON;
+  }
+
+  /** What found no room is tried once more (by now corpses may have been collected); then all has to settle. */
+  #retry(nowMs: number): number {
+    const work = this.#work;
+    while (work.late.shift()) work.enqueue(work.late.slot, STAGE_CREATE);
+    if (work.queue.length > 0) {
+      this.#conflicts.turn();
+      return GO_ON;
+    }
+    if (work.settling.length > 0) {
+      if (this.#settleUntil === 0) this.#settleUntil = nowMs + COMMIT_SETTLE_MS;
+      if (nowMs < this.#settleUntil) return WAIT;
+      work.settle(true);
+      return GO_ON;
+    }
+    this.#setBulk(false);
+    this.phase = 'done';
+    return DONE;
+  }
+}

@@ -1,0 +1,352 @@
+/**
+ * A promote: this node becomes primary and takes over what the failed one spoke of (PROTOCOL.md, section 6).
+ *
+ *     mark the sources' flows --> write the state --> relabel, ROLE, DECLARE --> commit
+ *       --> a source that lives: its late ops too, until it steps back, falls silent, or a second has passed
+ *       --> write the state --> report; a paced audit is due
+ *
+ * The stream goes on all the while. Promote again after a crash or a stop at any point continues.
+ */
+import { durableEqual, immutableEqual, joinRecords } from '../flow/merge.js';
+import { allocateMemory, MAX_RECORD_BYTES } from '../flow/record.js';
+import { SOURCE_LINGER_MS } from '../limits.js';
+import {
+  DEAD,
+  FRESH,
+  KERNEL,
+  OWNER_SELF,
+  OWNER_UNCLASSIFIED,
+  PENDING,
+  SHADOW,
+  TOUCHED,
+} from '../table/slot-bits.js';
+import { Commit } from './commit.js';
+import type { CommitReport } from './commit-report.js';
+import { type CommitParts, CommitWork, HELD } from './commit-work.js';
+import { isLive } from './judge.js';
+import type { Persist, Role, SourceView, StreamPort } from './ports.js';
+import { nextTerm } from './roles.js';
+import { DONE, GO_ON, runSlice, WAIT } from './slice.js';
+import { chooseSources } from './sources.js';
+import { incarnationText, type PersistedSource } from './state.js';
+
+/** Slots looked at in one turn of a scan. */
+const SLOTS_PER_TURN = 2048;
+const OWNERS = 256;
+
+export interface PromoteParts extends CommitParts {
+  readonly stream: StreamPort;
+  readonly persist: Persist;
+  readonly bootId: string;
+}
+
+export interface PromoteOptions {
+  readonly role: Role;
+  readonly term: number;
+  /** This node was primary at some time, in this run or before. */
+  readonly wasPrimary: boolean;
+  readonly wallClockMs: number;
+  /** Sources of a promote that a crash cut short. */
+  readonly resumed?: readonly PersistedSource[];
+}
+
+/** One source, as it was when the promote began. */
+export interface SourceReport {
+  readonly node: string;
+  readonly incarnation: string;
+  readonly term: number;
+  readonly flows: number;
+  readonly isProven: boolean;
+  readonly isAlive: boolean;
+}
+
+export interface PromoteReport extends CommitReport {
+  readonly term: number;
+  readonly sources: readonly SourceReport[];
+  durationMs: number;
+  /** 0, or 3 with reasons. */
+  exitCode: 0 | 3;
+  reasons: readonly string[];
+  /** The events of the commit's time were not all heard, and own writes never are: one paced audit is due. */
+  needsAudit: boolean;
+}
+
+export type PromotePhase =
+  | 'mark'
+  | 'declare'
+  | 'commit'
+  | 'linger'
+  | 'late'
+  | 'late-commit'
+  | 'done'
+  | 'stopped';
+
+/** One promote, in slices. Make it when nothing else of its kind runs; an audit that runs is aborted first. */
+export class Promotion {
+  phase: PromotePhase = 'mark';
+  readonly term: number;
+  readonly #parts: PromoteParts;
+  readonly #work: CommitWork;
+  readonly #options: PromoteOptions;
+  readonly #sources: readonly SourceView[];
+  readonly #reasons: string[];
+  readonly #sourceReports: readonly SourceReport[];
+  readonly #isSource = new Uint8Array(OWNERS);
+  readonly #joined = allocateMemory(MAX_RECORD_BYTES);
+  #commit: Commit;
+  #at = 0;
+  #startedMs = -1;
+  #finishedMs = 0;
+  #nowMs = 0;
+  readonly #turn = (): number => this.#advance();
+
+  constructor(parts: PromoteParts, options: PromoteOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#work = new CommitWork(parts, true);
+    this.#commit = new Commit(this.#work);
+    const chosen = chooseSources(parts.stream.sources(), options.wasPrimary, options.resumed ?? []);
+    this.#sources = chosen.sources;
+    const isAgain = options.role === 'primary';
+    // Promoting a primary that has taken over all there is changes nothing.
+    this.#reasons = isAgain && chosen.sources.length === 0 ? [] : [...chosen.reasons];
+    this.term = isAgain
+      ? options.term
+      : nextTerm(parts.stream.highestTerm, options.term, options.wallClockMs);
+    for (const { owner } of chosen.sources) this.#isSource[owner] = 1;
+    this.#sourceReports = chosen.sources.map((source) => ({
+      node: source.node,
+      incarnation: incarnationText(source.incarnation),
+      term: source.primaryTerm,
+      flows: parts.table.countOf(source.owner),
+      isProven: source.isProven,
+      isAlive: source.isAlive,
+    }));
+  }
+
+  /** What was done so far; final when step() has said true. */
+  get report(): PromoteReport {
+    return {
+      ...this.#work.report,
+      term: this.term,
+      sources: this.#sourceReports,
+      durationMs: (this.phase === 'done' ? this.#finishedMs : this.#nowMs) - Math.max(0, this.#startedMs),
+      exitCode: this.#reasons.length > 0 ? 3 : 0,
+      reasons: this.#reasons,
+      needsAudit: true,
+    };
+  }
+
+  /** Works for one slice; true when done (or stopped). */
+  step(nowMs: number): boolean {
+    if (this.#startedMs < 0) this.#startedMs = nowMs;
+    this.#nowMs = nowMs;
+    return runSlice(this.#parts.clock, this.#turn);
+  }
+
+  /** A demote stops it at a batch; what was not reached keeps PENDING, and a later promote goes on with it. */
+  stop(): void {
+    if (this.phase === 'done') return;
+    this.#commit.stop();
+    this.phase = 'stopped';
+  }
+
+  #advance(): number {
+    switch (this.phase) {
+      case 'mark':
+        return this.#scan((slot) => this.#mark(slot), 'declare');
+      case 'declare':
+        return this.#declare();
+      case 'commit':
+        return this.#runCommit(() => this.#startLinger());
+      case 'linger':
+        return this.#linger();
+      case 'late':
+        return this.#scan((slot) => this.#markLate(slot), 'late-commit');
+      case 'late-commit':
+        return this.#runCommit(() => this.#finish());
+      case 'done':
+      case 'stopped':
+        return DONE;
+    }
+  }
+
+  #runCommit(then: () => number): number {
+    const state = this.#commit.turn(this.#nowMs);
+    return state === DONE ? then() : state;
+  }
+
+  #startLinger(): number {
+    this.phase = 'linger';
+    return GO_ON;
+  }
+
+  #scan(look: (slot: number) => void, next: PromotePhase): number {
+    const { table } = this.#parts;
+    const end = Math.min(table.slotLimit, this.#at + SLOTS_PER_TURN);
+    for (; this.#at < end; this.#at++) if (table.isUsed(this.#at)) look(this.#at);
+    if (this.#at < table.slotLimit) return GO_ON;
+    this.#at = 0;
+    this.phase = next;
+    return GO_ON;
+  }
+
+  /** Notes what the kernel has, and which flows are to come. */
+  #mark(slot: number): void {
+    const { table } = this.#parts;
+    const bits = table.bits(slot);
+    const owner = table.owner(slot);
+    if ((bits & KERNEL) !== 0) this.#work.mark(slot, HELD);
+    if ((bits & DEAD) !== 0) return;
+    if (this.#isSource[owner] === 1) this.#take(slot, bits);
+    // Left over from a promote that was stopped.
+    else if (owner === OWNER_SELF && (bits & SHADOW) === 0 && (bits & (KERNEL | PENDING)) !== KERNEL) {
+      this.#work.pend(slot);
+    }
+  }
+
+  /** A source's flow. One without image has ended there: it only waits here for its purge, and is not committed. */
+  #take(slot: number, bits: number): void {
+    if (!this.#parts.table.hasImage(slot)) return;
+    if ((bits & SHADOW) !== 0) this.#resolve(slot);
+    else this.#work.pend(slot);
+  }
+
+  /** A source's record of a key of which another slot is the visible one. */
+  #resolve(shadow: number): void {
+    const { table } = this.#parts;
+    const m = table.memory;
+    const visible = table.find(m, table.recordAt(shadow));
+    const owner = visible < 0 ? OWNER_SELF : table.owner(visible);
+    if (visible < 0 || this.#isSource[owner] === 1) return; // of two sources the higher term is the visible one
+    if (owner > OWNER_UNCLASSIFIED) {
+      table.clearBits(shadow, SHADOW);
+      this.#work.pend(shadow);
+      return;
+    }
+    this.#joinInto(visible, shadow);
+    table.remove(shadow);
+  }
+
+  /**
+   * An own flow, which the kernel has, and what a source said of it: one life that went on apart, or two. Before the
+   * relabel our word is the newer one, for an event made the flow own; after it the source's, which still lives.
+   */
+  #joinInto(own: number, other: number): void {
+    const { table } = this.#parts;
+    const m = table.memory;
+    const at = table.recordAt(own);
+    const otherAt = table.recordAt(other);
+    const isLate = this.phase === 'late';
+    const report = this.#work.report;
+    if ((table.bits(own) & DEAD) !== 0 || durableEqual(m, at, m, otherAt)) {
+      report.total++;
+      report.kept++;
+      return;
+    }
+    if (immutableEqual(m, at, m, otherAt)) {
+      const [newer, older] = isLate ? [otherAt, at] : [at, otherAt];
+      joinRecords(m, newer, m, older, this.#joined, 0);
+      table.setRecord(own, this.#joined, 0);
+      table.setBits(own, TOUCHED);
+    } else if (!isLate && isLive(m, at)) {
+      report.total++;
+      report.rejected['live-here'] = (report.rejected['live-here'] ?? 0) + 1;
+      return;
+    } else {
+      table.setRecord(own, m, otherAt);
+      table.setBits(own, FRESH);
+    }
+    this.#work.pend(own);
+    this.#work.mark(own, HELD);
+    table.markDirty(own);
+  }
+
+  /** From here on this node is primary: state first, then the word to the peers, then the kernel. */
+  #declare(): number {
+    const { table, stream } = this.#parts;
+    const isNew = this.#options.role !== 'primary';
+    if (!isNew && this.#sources.length === 0 && this.#work.report.total === 0) return this.#end();
+    const sources = this.#sourceReports.map(({ node, incarnation }) => ({ node, incarnation }));
+    this.#write(sources);
+    table.relabel(OWNER_UNCLASSIFIED, OWNER_SELF);
+    for (const { owner } of this.#sources) table.relabel(owner, OWNER_SELF);
+    stream.setRole('primary', this.term);
+    const seeds = this.#sources.map(({ node, incarnation, applied }) => ({
+      node,
+      incarnation,
+      cutSequence: applied,
+    }));
+    if (seeds.length > 0) stream.declare(seeds, this.term);
+    this.#work.parts.log?.('info', 'promote: takes over', {
+      term: this.term,
+      flows: this.#work.report.total,
+    });
+    this.phase = 'commit';
+    return GO_ON;
+  }
+
+  /** While a source still lives and calls itself primary, what it says is committed too. */
+  #linger(): number {
+    if (this.#nowMs - this.#startedMs < SOURCE_LINGER_MS && this.#hasSpeakingSource()) return WAIT;
+    this.#commit = new Commit(this.#work, false);
+    this.phase = 'late';
+    return GO_ON;
+  }
+
+  #hasSpeakingSource(): boolean {
+    const views = this.#parts.stream.sources();
+    return this.#sources.some((source) => {
+      const now = views.find((view) => view.owner === source.owner);
+      return now?.isAlive === true && now.role === 'primary';
+    });
+  }
+
+  /** What a source said after the relabel; and what the scan missed or an orphan is now own, and must be said. */
+  #markLate(slot: number): void {
+    const { table } = this.#parts;
+    const bits = table.bits(slot);
+    if ((bits & DEAD) !== 0) return;
+    const owner = table.owner(slot);
+    if (this.#isSource[owner] === 1) {
+      if ((bits & SHADOW) !== 0) this.#resolve(slot);
+      else if (table.hasImage(slot)) {
+        // Our own stream has said nothing of it yet.
+        table.clearImage(slot);
+        table.setOwner(slot, OWNER_SELF);
+        table.markDirty(slot);
+        this.#work.pend(slot);
+      }
+    } else if (owner === OWNER_SELF && (bits & (SHADOW | PENDING)) === 0) {
+      if ((bits & KERNEL) === 0) this.#work.pend(slot);
+      else if (!table.hasImage(slot)) table.markDirty(slot);
+    }
+  }
+
+  #finish(): number {
+    const { log } = this.#parts;
+    this.#write([]);
+    const { committed, kept, updated, replaced } = this.#work.report;
+    log?.('info', 'promote: done', { committed, kept, updated, replaced });
+    return this.#end();
+  }
+
+  /** A full disk must not keep a node from taking over: it only forgets its role if it crashes. */
+  #write(sources: readonly PersistedSource[]): void {
+    const { persist, bootId, counters, log } = this.#parts;
+    try {
+      persist({ role: 'primary', term: this.term, bootId, sources });
+    } catch (error) {
+      counters.count('promote.state-not-written');
+      log?.('error', 'promote: the state file could not be written', { error });
+      const reason = 'the state could not be written: a crash would forget the role';
+      if (!this.#reasons.includes(reason)) this.#reasons.push(reason);
+    }
+  }
+
+  #end(): number {
+    this.#finishedMs = this.#nowMs;
+    this.phase = 'done';
+    return DONE;
+  }
+}

@@ -1,0 +1,42 @@
+/** Whose flows a promote commits. */
+
+import type { SourceView } from './ports.js';
+import type { PersistedSource } from './state.js';
+import { incarnationText } from './state.js';
+
+/** The sources of a promote, the highest term first, and what an operator should know of them. */
+export interface ChosenSources {
+  readonly sources: readonly SourceView[];
+  /** Why the promote ends with exit code 3; empty: 0. */
+  readonly reasons: readonly string[];
+}
+
+/**
+ * Replicas of peers that were primary and whose tenure nobody has taken over. When nobody in this cluster ever was
+ * primary, all replicas are: a cluster whose first promote comes after its first failure has live flows too.
+ * `resumed`: sources of a promote that a crash cut short.
+ */
+export function chooseSources(
+  views: readonly SourceView[],
+  wasPrimary: boolean,
+  resumed: readonly PersistedSource[],
+): ChosenSources {
+  const isResumed = (view: SourceView): boolean =>
+    resumed.some(
+      ({ node, incarnation }) => node === view.node && incarnation === incarnationText(view.incarnation),
+    );
+  let sources = views.filter(
+    (view) => (view.primaryTerm > 0 && !view.isAbsorbed) || (isResumed(view) && !view.isAbsorbed),
+  );
+  const reasons: string[] = [];
+  const wasAnyPrimary = wasPrimary || views.some((view) => view.primaryTerm > 0);
+  if (sources.length === 0 && !wasAnyPrimary && views.length > 0) {
+    sources = [...views];
+    reasons.push('no peer was ever primary');
+  } else if (sources.length === 0) reasons.push('no source: no peer has flows to take over');
+  for (const view of sources) {
+    if (!view.isProven) reasons.push(`the replica of ${view.node} is not proven`);
+  }
+  sources.sort((a, b) => b.primaryTerm - a.primaryTerm || (a.node < b.node ? 1 : -1));
+  return { sources, reasons };
+}

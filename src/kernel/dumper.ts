@@ -1,0 +1,154 @@
+import { EAGAIN, EINVAL, ENOBUFS, EPERM, pinnedBytes } from '../../native/libc.js';
+import { NetlinkSocket } from '../../native/netlink-socket.js';
+import { SystemError } from '../../native/system-error.js';
+import type { Counters } from '../flow/counters.js';
+import { DUMP_DONE, DUMP_INTERRUPTED, DUMP_MORE, type RowSink } from '../flow/kernel-port.js';
+import { CtnetlinkDecoder } from './decode.js';
+import {
+  IPCTNL_MSG_CT_GET,
+  NFNL_SUBSYS_CTNETLINK,
+  NLM_F_DUMP,
+  NLM_F_DUMP_INTR,
+  NLM_F_REQUEST,
+  NLMSG_DONE,
+  NLMSG_ERROR,
+} from './enums.js';
+import { ConntrackMissingError, NetAdminMissingError } from './kernel-error.js';
+
+/** The kernel never builds a longer dump datagram. */
+const DATAGRAM_MAX_BYTES = 32768;
+/** Reads in a row that find nothing although the dump is not over, before it counts as broken. */
+const EMPTY_READS_MAX = 100;
+const NLMSG_HEADER_BYTES = 16;
+const REQUEST_BYTES = 20; // struct nlmsghdr and struct nfgenmsg
+
+export interface DumperOptions {
+  readonly counters: Counters;
+  /** Whether rows carry what is only shown: counters, timestamps, security context, use. */
+  readonly isShown: boolean;
+}
+
+/** Dumps the conntrack table of both families, one datagram a step, over a socket of its own. */
+export class Dumper {
+  private readonly options: DumperOptions;
+  private readonly decoder: CtnetlinkDecoder;
+  private readonly data = pinnedBytes(DATAGRAM_MAX_BYTES);
+  private readonly words = new Uint32Array(this.data.buffer);
+  private readonly request = pinnedBytes(REQUEST_BYTES);
+  private readonly requestView = new DataView(this.request.buffer);
+  private socket: NetlinkSocket | undefined;
+  private sequence = 0;
+  private isRunning = false;
+  private isWhole = true;
+  private emptyReads = 0;
+  private failure: SystemError | undefined;
+
+  constructor(options: DumperOptions) {
+    this.options = options;
+    this.decoder = new CtnetlinkDecoder(options.counters);
+  }
+
+  /** Why the last dump was not whole, where the kernel told a reason. */
+  get error(): SystemError | undefined {
+    return this.failure;
+  }
+
+  /** Starts a dump; one under way is abandoned. What fails here is told by `next` and `error`. */
+  start(): void {
+    if (this.isRunning) this.close();
+    this.failure = undefined;
+    this.isRunning = true;
+    this.isWhole = true;
+    this.emptyReads = 0;
+    try {
+      this.socket ??= new NetlinkSocket();
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      this.failure = error;
+      return;
+    }
+    const errno = -this.socket.send(this.request, this.writeRequest());
+    if (errno !== 0) this.fail(errno);
+  }
+
+  private writeRequest(): number {
+    const view = this.requestView;
+    this.sequence = (this.sequence + 1) >>> 0 || 1;
+    view.setUint32(0, REQUEST_BYTES, true);
+    view.setUint16(4, (NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_GET, true);
+    view.setUint16(6, NLM_F_REQUEST | NLM_F_DUMP, true);
+    view.setUint32(8, this.sequence, true);
+    // Family 0 (AF_UNSPEC) dumps both. The kernel's own filter by IPv6 address is inverted, so none is asked for.
+    return REQUEST_BYTES;
+  }
+
+  /** Reads one datagram and hands its rows to the sink: DUMP_MORE, or how the dump ended. */
+  next(sink: RowSink): number {
+    if (!this.isRunning) return DUMP_DONE;
+    if (this.socket === undefined || this.failure !== undefined) return this.end(DUMP_INTERRUPTED);
+    const length = this.socket.receive(this.data);
+    if (length === -EAGAIN) {
+      return ++this.emptyReads < EMPTY_READS_MAX ? DUMP_MORE : this.end(DUMP_INTERRUPTED);
+    }
+    if (length === -ENOBUFS) {
+      this.isWhole = false;
+      return DUMP_MORE;
+    }
+    if (length < 0) {
+      this.fail(-length);
+      return this.end(DUMP_INTERRUPTED);
+    }
+    this.emptyReads = 0;
+    return this.readDatagram(length, sink);
+  }
+
+  private readDatagram(end: number, sink: RowSink): number {
+    let from = 0;
+    while (end - from >= NLMSG_HEADER_BYTES) {
+      const length = this.words[from >>> 2];
+      if (length < NLMSG_HEADER_BYTES || length > end - from) {
+        this.options.counters.count('kernel.message-length');
+        this.isWhole = false;
+        break;
+      }
+      const ended = this.readMessage(from, from + length, sink);
+      if (ended !== DUMP_MORE) return this.end(ended);
+      from += (length + 3) & ~3;
+    }
+    return DUMP_MORE;
+  }
+
+  private readMessage(from: number, to: number, sink: RowSink): number {
+    const word = from >>> 2;
+    const type = this.words[word + 1] & 0xffff;
+    if (this.words[word + 2] !== this.sequence) return DUMP_MORE;
+    if (((this.words[word + 1] >>> 16) & NLM_F_DUMP_INTR) !== 0) this.isWhole = false;
+    if (type === NLMSG_DONE || type === NLMSG_ERROR) {
+      const errno = to - from >= REQUEST_BYTES ? -(this.words[word + 4] | 0) : EINVAL;
+      if (errno > 0) this.fail(errno);
+      return this.isWhole && errno <= 0 ? DUMP_DONE : DUMP_INTERRUPTED;
+    }
+    if (this.decoder.decode(this.data, from, to, this.options.isShown) > 0) sink(this.decoder.m, 0);
+    return DUMP_MORE;
+  }
+
+  private fail(errno: number): void {
+    const operation = 'dump conntrack table';
+    if (errno === EPERM) this.failure = new NetAdminMissingError(operation, errno);
+    else if (errno === EINVAL) this.failure = new ConntrackMissingError(operation, errno);
+    else this.failure = new SystemError(operation, errno);
+  }
+
+  private end(how: number): number {
+    // After a broken dump the rest of it may still come: a new socket for the next one.
+    if (how !== DUMP_DONE) this.close();
+    this.isRunning = false;
+    return how;
+  }
+
+  close(): void {
+    this.isRunning = false;
+    this.socket?.close();
+    this.socket = undefined;
+  }
+}

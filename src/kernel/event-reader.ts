@@ -1,0 +1,188 @@
+import { ENOBUFS, MSG_TRUNC } from '../../native/libc.js';
+import { dropPortIdProgram, NetlinkSocket } from '../../native/netlink-socket.js';
+import { DatagramVector } from '../../native/structs.js';
+import type { Counters } from '../flow/counters.js';
+import type { EventSink } from '../flow/kernel-port.js';
+import type { Log } from '../flow/log.js';
+import { EVENT_BATCH } from '../limits.js';
+import { CtnetlinkDecoder } from './decode.js';
+import { DeliveryWatchdog } from './delivery-watchdog.js';
+import { NFNLGRP_CONNTRACK_DESTROY, NFNLGRP_CONNTRACK_NEW, NFNLGRP_CONNTRACK_UPDATE } from './enums.js';
+import { ReadPacer } from './read-pacer.js';
+import { tableFill } from './sysctl.js';
+
+/** An event is under 500 bytes; one that is longer than this is counted and an audit finds its flow. */
+const DATAGRAM_MAX_BYTES = 4096;
+const NLMSG_HEADER_BYTES = 16;
+const WATCHDOG_INTERVAL_MS = 250;
+
+export interface EventReaderOptions {
+  /** Receive buffer asked for, bytes; an event takes 1,280. */
+  readonly bufferBytes: number;
+  /** Whether the kernel keeps a destroyed flow until its event was taken. */
+  readonly isReliable: boolean;
+  /** Port id of the injector: what it causes is not heard. */
+  readonly ownPortId: number;
+  readonly counters: Counters;
+  readonly log: Log;
+}
+
+/**
+ * Reads conntrack events from a socket that only listens. Nothing is allocated per event, and no overrun ends it:
+ * what did not fit is counted (`eventsLost`), which calls for an audit.
+ */
+export class EventReader {
+  readonly socket: NetlinkSocket;
+  /** Receive buffer there is, bytes as the kernel counts. */
+  readonly receiveBufferBytes: number;
+  private readonly options: EventReaderOptions;
+  private readonly vector = new DatagramVector(EVENT_BATCH, DATAGRAM_MAX_BYTES);
+  private readonly words = new Uint32Array(this.vector.data.buffer);
+  private readonly decoder: CtnetlinkDecoder;
+  private readonly watchdog = new DeliveryWatchdog();
+  private pacer: ReadPacer | undefined;
+  private watchdogTimer: NodeJS.Timeout | undefined;
+  private lost = 0;
+  private lastDrops = 0;
+  private isBulk = false;
+
+  /** Throws SystemError: EPERM without CAP_NET_ADMIN. */
+  constructor(options: EventReaderOptions) {
+    this.options = options;
+    this.decoder = new CtnetlinkDecoder(options.counters);
+    this.socket = new NetlinkSocket();
+    try {
+      this.receiveBufferBytes = this.socket.setReceiveBuffer(options.bufferBytes);
+      this.socket.ignoreOverruns();
+      if (options.isReliable) this.socket.setReliable(true);
+      // Before the groups are joined, or the first own writes would slip in.
+      this.socket.attachFilter(dropPortIdProgram(options.ownPortId));
+      this.socket.joinGroup(NFNLGRP_CONNTRACK_NEW);
+      this.socket.joinGroup(NFNLGRP_CONNTRACK_UPDATE);
+      this.socket.joinGroup(NFNLGRP_CONNTRACK_DESTROY);
+    } catch (error) {
+      this.socket.close();
+      throw error;
+    }
+  }
+
+  /** Calls `onReady` whenever events may wait; it shall call `drain`, and is called again if that left some. */
+  start(onReady: () => void): void {
+    if (this.pacer !== undefined) return;
+    this.pacer = new ReadPacer(this.socket.fd, onReady, (status) => {
+      this.options.counters.count('kernel.watcher-restarted');
+      this.options.log('warn', 'event socket reported an error, watching it again', { status });
+    });
+    if (!this.options.isReliable) return;
+    this.watchdogTimer = setInterval(() => this.watch(performance.now()), WATCHDOG_INTERVAL_MS);
+    this.watchdogTimer.unref();
+  }
+
+  /** Reads queued events into the sink for about `budgetMs`. False when the queue was read to empty. */
+  drain(sink: EventSink, budgetMs: number): boolean {
+    const end = performance.now() + budgetMs;
+    let events = 0;
+    let hasMore = true;
+    for (;;) {
+      const count = this.socket.receiveMany(this.vector);
+      if (count > 0) {
+        for (let i = 0; i < count; i++) this.deliver(i, sink);
+        events += count;
+      } else if (count === -ENOBUFS) {
+        this.options.counters.count('kernel.overrun');
+        continue;
+      }
+      if (count < EVENT_BATCH) {
+        hasMore = false;
+        break;
+      }
+      if (performance.now() >= end) break;
+    }
+    this.readDrops();
+    this.pacer?.report(events, hasMore);
+    return hasMore;
+  }
+
+  private deliver(i: number, sink: EventSink): void {
+    let from = this.vector.start(i);
+    const end = from + this.vector.length(i);
+    if ((this.vector.flags(i) & MSG_TRUNC) !== 0) {
+      this.options.counters.count('kernel.event-too-long');
+      this.lost++;
+      return;
+    }
+    while (end - from >= NLMSG_HEADER_BYTES) {
+      const length = this.words[from >>> 2];
+      if (length < NLMSG_HEADER_BYTES || length > end - from) {
+        this.options.counters.count('kernel.message-length');
+        return;
+      }
+      this.decodeOne(from, from + length, sink);
+      from += (length + 3) & ~3;
+    }
+  }
+
+  private decodeOne(from: number, to: number, sink: EventSink): void {
+    const decoder = this.decoder;
+    if (decoder.decode(this.vector.data, from, to, false) === 0) return;
+    if (decoder.portId === this.options.ownPortId) {
+      this.options.counters.count('kernel.own-event');
+      return;
+    }
+    sink.event(decoder.kind, decoder.m, 0, decoder.seen, decoder.portId, decoder.status);
+  }
+
+  private readDrops(): void {
+    this.socket.readMemoryInfo();
+    const drops = this.socket.drops;
+    // The kernel's counter wraps at 2^32.
+    const more = (drops - this.lastDrops) >>> 0;
+    if (more === 0) return;
+    this.lastDrops = drops;
+    this.lost += more;
+    this.options.counters.count('kernel.events-lost', more);
+  }
+
+  /** Events that did not fit into the queue, ever; with reliable delivery each try counts. */
+  eventsLost(): number {
+    this.readDrops();
+    return this.lost;
+  }
+
+  /** Bytes that wait in the queue, 1,280 an event. */
+  queuedBytes(): number {
+    this.readDrops();
+    return this.socket.queuedBytes;
+  }
+
+  /** In bulk the NEW group is left: the kernel then builds no event for what the injector creates. */
+  setBulk(isBulk: boolean): void {
+    if (isBulk === this.isBulk) return;
+    this.isBulk = isBulk;
+    if (isBulk) this.socket.leaveGroup(NFNLGRP_CONNTRACK_NEW);
+    else this.socket.joinGroup(NFNLGRP_CONNTRACK_NEW);
+  }
+
+  private watch(now: number): void {
+    this.readDrops();
+    const state = {
+      queuedBytes: this.socket.queuedBytes,
+      receiveBufferBytes: this.socket.receiveBufferBytes,
+      lost: this.lost,
+    };
+    if (!this.watchdog.check(now, state, tableFill)) return;
+    this.socket.setReliable(this.watchdog.isReliable);
+    if (this.watchdog.isReliable) {
+      this.options.log('info', 'event queue is short again, reliable delivery is on');
+    } else {
+      this.options.counters.count('kernel.reliable-off');
+      this.options.log('warn', 'event queue stays full, reliable delivery is off', state);
+    }
+  }
+
+  close(): void {
+    clearInterval(this.watchdogTimer);
+    this.pacer?.close();
+    this.socket.close();
+  }
+}

@@ -1,0 +1,94 @@
+/** Every limit in one place: name, unit, reason. */
+
+/** Payload of one netlink message that is decoded; a conntrack event is under 500 bytes. Bytes. */
+export const NETLINK_MESSAGE_MAX_BYTES = 8192;
+/** Datagrams read by one recvmmsg. */
+export const EVENT_BATCH = 256;
+/** Time one slice of work may hold the event loop. Milliseconds. */
+export const SLICE_BUDGET_MS = 1;
+/** Requests sent to the kernel in one datagram: 64 to 128 is where the rate is flat and no answer is lost. */
+export const INJECT_BATCH = 64;
+/** Default receive buffer of the event socket. Bytes; an event takes 1,280 of them. */
+export const EVENT_BUFFER_DEFAULT_BYTES = 64 << 20;
+/** Owners ((node, incarnation) pairs) one table knows at a time; one byte a slot. */
+export const OWNERS_MAX = 250;
+/** Flows one table holds unless told otherwise. Address space only: memory is used as flows come. */
+export const TABLE_FLOWS_MAX = 1 << 22;
+/** Nodes of a cluster that are remembered. */
+export const PEERS_MAX = 16;
+/** Datagram a link may carry; jumbo frames included. Bytes. */
+export const FRAME_MAX_BYTES = 9000;
+/** Bytes of a node or cluster name. */
+export const NAME_MAX_BYTES = 64;
+/** Frames sent and not yet acknowledged by every live receiver. */
+export const WINDOW_FRAMES = 1024;
+/** Frames kept for resending: at least twice the window. */
+export const RING_FRAMES = 2048;
+/** Time between heartbeats. Milliseconds, +-10 %. */
+export const HEARTBEAT_INTERVAL_MS = 200;
+/** Silence after which a peer counts as gone. Milliseconds. */
+export const PEER_SILENT_MS = 1000;
+/** A stream says MARK at least this often. Milliseconds. */
+export const MARK_INTERVAL_MS = 1000;
+/** and after its dirty queue ran empty, at most this often. Milliseconds. */
+export const MARK_QUIET_INTERVAL_MS = 200;
+/** Longest wait for a frame to fill under load. Milliseconds. */
+export const FLUSH_INTERVAL_MS = 2;
+/** A receiver acknowledges after this many frames, or after ACK_INTERVAL_MS. */
+export const ACK_FRAMES = 64;
+export const ACK_INTERVAL_MS = 10;
+/** How long a starting node waits for its peers before its flows become its own. Milliseconds. */
+export const JOIN_WAIT_MS = 2000;
+/** Repairs of one scope before it is called diverged. */
+export const REPAIRS_MAX = 3;
+/** Records that failed validation and are kept to look at. */
+export const QUARANTINE_MAX = 10;
+/** Log lines of one kind in a second; the rest are counted. */
+export const LOG_LINES_PER_SECOND = 5;
+/** Request a control client may send; the largest, a flow filter, is under 1 KiB. Bytes. */
+export const CONTROL_REQUEST_MAX_BYTES = 64 << 10;
+/** Reply a control client takes; a status with all its counters is under 100 KiB. Bytes. */
+export const CONTROL_REPLY_MAX_BYTES = 4 << 20;
+/** Packed records in one reply message: 500 IPv4 flows are 26,000 bytes. Bytes. */
+export const CONTROL_BATCH_MAX_BYTES = 256 << 10;
+/** Flows in one reply message: beyond this the rate no longer grows. */
+export const FLOWS_PER_BATCH = 500;
+/** Calls that one control connection may have open at once. */
+export const CONTROL_STREAMS_MAX = 32;
+/** Time a daemon may take to answer a short call before the CLI calls it stuck. Milliseconds. */
+export const CONTROL_CALL_MS = 10_000;
+/** Time between two progress messages of a long call. Milliseconds. */
+export const PROGRESS_INTERVAL_MS = 100;
+/** Path of a UNIX socket, sun_path less its NUL. Bytes. */
+export const SOCKET_PATH_MAX_BYTES = 107;
+/** A configuration file; the annotated sample is under 8 KiB. Bytes. */
+export const CONFIG_FILE_MAX_BYTES = 1 << 20;
+/** Key in a key file. Bytes. */
+export const KEY_BYTES = 32;
+/** Kinds of log lines whose rate is told apart; beyond it all others share one. */
+export const LOG_KINDS_MAX = 500;
+/** Connections the metrics listener holds at once: a scraper or two, and a curious operator. */
+export const METRICS_CONNECTIONS_MAX = 16;
+/** A control connection without a call is closed after this: garbage must not hold descriptors. Milliseconds. */
+export const CONTROL_IDLE_MS = 30_000;
+/** Pause before an audit that was not clean runs again; doubles up to the longest. Milliseconds. */
+export const AUDIT_PAUSE_MIN_MS = 50;
+export const AUDIT_PAUSE_MAX_MS = 5000;
+/** Differences that a verification keeps to show; the rest are counted. */
+export const DIFFERENCES_SHOWN = 20;
+/** Suspicions that a verification looks into at a time. */
+export const SUSPICIONS_MAX = 1024;
+/** How long a verification asks again about flows that change while it looks. Milliseconds. */
+export const VERIFY_SETTLE_MS = 2000;
+/** How long a promote goes on taking what a source that still lives says. Milliseconds. */
+export const SOURCE_LINGER_MS = 1000;
+/** Tries to create one flow in a commit. */
+export const COMMIT_TRIES = 3;
+/** How long a commit waits at its end for the event queue to be read to empty. Milliseconds. */
+export const COMMIT_SETTLE_MS = 1000;
+/** Flows from which a commit is bulk: the event reader leaves the NEW group, at the price of an audit. */
+export const BULK_MIN_FLOWS = 4096;
+/** How long a demote waits for the stream to have said all. Milliseconds. */
+export const DEMOTE_FLUSH_MS = 1000;
+/** Pause between two slices of a background audit: a slice of 1 ms in 400 is 0.25 % of a core. Milliseconds. */
+export const BACKGROUND_SLICE_PAUSE_MS = 400;

@@ -1,0 +1,158 @@
+/**
+ * DECLARE: "my image is now my mirror; you may start from what you hold under these owners". Receivers relabel the
+ * seeds' slots to the sender, which is O(1) per owner, and the next MARK proves it or a repair puts it right.
+ *
+ * When a declaration names this node, the declaring node took over its flows. What did not change here since its
+ * cut is then the new primary's, and held here; what changed later stays ours and is said again (PROTOCOL.md,
+ * section 6). While this node is primary itself, the declaration waits for its demote.
+ */
+import { RING_FRAMES, SLICE_BUDGET_MS } from '../limits.js';
+import { DEAD, DIRTY, OWNER_SELF } from '../table/slot-bits.js';
+import { bytesEqual, INCARNATION_BYTES } from '../wire/frame.js';
+import type { Seed } from '../wire/op-writer.js';
+import type { FrameRing } from './frame-ring.js';
+import type { Peer } from './peer.js';
+import type { Self } from './self.js';
+
+/** How long the MARKs of a node that was taken over mean nothing, unless it declares before. Milliseconds. */
+const ABSORBED_MS = 5000;
+/** Slots looked at between two looks at the clock. */
+const YIELD_STEP_SLOTS = 2048;
+
+interface Yield {
+  peer: Peer;
+  /** Slots that changed after this stamp stay own. */
+  stamp: number;
+  next: number;
+  /** The table's slot limit when it began: later slots are later flows. */
+  limit: number;
+}
+
+export class Declarations {
+  readonly #self: Self;
+  readonly #ring: FrameRing;
+  readonly #sequence: () => number;
+  #waiting: { peer: Peer; cut: number } | undefined;
+  #yield: Yield | undefined;
+
+  constructor(self: Self, ring: FrameRing, sequence: () => number) {
+    this.#self = self;
+    this.#ring = ring;
+    this.#sequence = sequence;
+  }
+
+  /** Own slots are being given away: the stream must rest, since its image is in between. */
+  get isYielding(): boolean {
+    return this.#yield !== undefined;
+  }
+
+  receive(peer: Peer, seeds: readonly Seed[], isFormer: boolean, term: number): void {
+    const self = this.#self;
+    for (const seed of seeds) this.#absorb(peer, seed);
+    if (isFormer) this.#inherit(peer);
+    peer.term = Math.max(peer.term, term);
+    peer.absorbedUntil = 0;
+    self.suspect(peer, 'stream.declared');
+    self.tell('declared', peer);
+  }
+
+  /** The sources of an own promote: their replicas are own now, and what they still say is judged anew. */
+  noteSources(seeds: readonly Seed[]): void {
+    for (const seed of seeds) {
+      const source = this.#find(seed.incarnation);
+      if (source !== undefined) this.#markAbsorbed(source);
+    }
+  }
+
+  /** To be called when this node stopped being primary. */
+  demoted(): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting !== undefined) this.#begin(waiting.peer, waiting.cut);
+  }
+
+  /** Goes on with giving away own slots for about a millisecond. True when it has just ended. */
+  step(): boolean {
+    const y = this.#yield;
+    if (y === undefined) return false;
+    // A restart of the peer meanwhile has made another incarnation of it, with the old one's slots.
+    y.peer = this.#self.peerOfNode(y.peer.node) ?? y.peer;
+    const until = this.#self.ports.now() + SLICE_BUDGET_MS;
+    do {
+      const end = Math.min(y.next + YIELD_STEP_SLOTS, y.limit);
+      while (y.next < end) this.#yieldSlot(y, y.next++);
+    } while (y.next < y.limit && this.#self.ports.now() < until);
+    if (y.next < y.limit) return false;
+    this.#yield = undefined;
+    this.#self.tell('yielded', y.peer);
+    return true;
+  }
+
+  #absorb(peer: Peer, seed: Seed): void {
+    if (this.#self.isMe(seed.incarnation)) {
+      if (this.#self.role === 'primary') this.#waiting = { peer, cut: seed.cut };
+      else this.#begin(peer, seed.cut);
+      return;
+    }
+    const source = this.#find(seed.incarnation);
+    if (source === undefined || source === peer) return;
+    this.#self.ports.table.relabel(source.owner, peer.owner);
+    this.#markAbsorbed(source);
+  }
+
+  /** What former incarnations of the peer (same boot only) had is the peer's. */
+  #inherit(peer: Peer): void {
+    const formers = this.#self.formers;
+    for (let i = formers.length - 1; i >= 0; i--) {
+      const former = formers[i];
+      if (former.node !== peer.node || former.bootId !== peer.bootId) continue;
+      this.#self.ports.table.relabel(former.owner, peer.owner);
+      this.#forget(i);
+    }
+  }
+
+  #markAbsorbed(source: Peer): void {
+    source.wasPrimary = false;
+    source.absorbedUntil = this.#self.ports.now() + ABSORBED_MS;
+    source.asker.finish();
+    this.#self.suspect(source, 'stream.absorbed');
+    const former = this.#self.formers.indexOf(source);
+    if (former >= 0) this.#forget(former);
+  }
+
+  #forget(index: number): void {
+    const [former] = this.#self.formers.splice(index, 1);
+    if (!this.#self.ports.table.owners.release(former.owner)) this.#self.formers.splice(index, 0, former);
+  }
+
+  #find(incarnation: Uint8Array): Peer | undefined {
+    const isIt = (p: Peer) => bytesEqual(p.incarnation, 0, incarnation, 0, INCARNATION_BYTES);
+    return this.#self.peers.find(isIt) ?? this.#self.formers.find(isIt);
+  }
+
+  #begin(peer: Peer, cut: number): void {
+    const sequence = this.#sequence();
+    // A cut that has left the ring cannot be placed any more: then all is said again, which loses nothing.
+    const isKnown = cut > 0 && cut <= sequence && sequence - cut < RING_FRAMES;
+    const stamp = isKnown ? this.#ring.stampOf(cut) : Number.NEGATIVE_INFINITY;
+    const { table, log } = this.#self.ports;
+    log('info', 'a peer took over flows of this node', { node: peer.node, cut, sequence });
+    this.#yield = { peer, stamp, next: 0, limit: table.slotLimit };
+  }
+
+  #yieldSlot(y: Yield, slot: number): void {
+    const table = this.#self.ports.table;
+    if (!table.isUsed(slot) || table.owner(slot) !== OWNER_SELF) return;
+    const bits = table.bits(slot);
+    if ((bits & DEAD) !== 0) {
+      table.remove(slot);
+      return;
+    }
+    if (table.hasImage(slot) && (bits & DIRTY) === 0 && table.changedAt(slot) <= y.stamp) {
+      table.setOwner(slot, y.peer.owner);
+      return;
+    }
+    table.clearImage(slot);
+    table.markDirty(slot);
+  }
+}

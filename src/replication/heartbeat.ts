@@ -1,0 +1,156 @@
+/** Heartbeats and ACKs: signs of life, and what each side made of the other's stream. They go past the window. */
+import { ACK_INTERVAL_MS, HEARTBEAT_INTERVAL_MS, PEER_SILENT_MS } from '../limits.js';
+import type { Ack, Heartbeat, Opinion } from '../wire/control-messages.js';
+import { CONTROL_ACK, CONTROL_HEARTBEAT } from '../wire/ops.js';
+import type { Peer } from './peer.js';
+import { ROLES, VERDICTS } from './ports.js';
+import type { Self } from './self.js';
+import { setPeerRole } from './stream-in.js';
+import type { Window } from './window.js';
+
+/** Least time between two heartbeats that news cause. Milliseconds. */
+const HEARTBEAT_LEAST_MS = 10;
+/** A pause between two ticks that was a stall of this node, not silence of the others. Milliseconds. */
+const STALL_MS = 300;
+
+export class Heartbeats {
+  readonly #self: Self;
+  readonly #window: Window;
+  readonly #sequence: () => number;
+  #lastSent = Number.NEGATIVE_INFINITY;
+  #nextAt = Number.NEGATIVE_INFINITY;
+  #lastTick: number;
+
+  constructor(self: Self, window: Window, sequence: () => number) {
+    this.#self = self;
+    this.#window = window;
+    this.#sequence = sequence;
+    this.#lastTick = self.startedAt;
+  }
+
+  tick(now: number): void {
+    const pause = now - this.#lastTick;
+    this.#lastTick = now;
+    for (const peer of this.#self.peers) {
+      if (pause > STALL_MS) peer.lastHeard += pause;
+      if (!peer.isAlive || now - peer.lastHeard <= PEER_SILENT_MS) continue;
+      peer.isAlive = false;
+      this.#self.tell('silent', peer);
+    }
+    this.#ackLate(now);
+    const isNews = this.#self.isHeartbeatSoon && now - this.#lastSent >= HEARTBEAT_LEAST_MS;
+    if (isNews || now >= this.#nextAt) this.#send(now);
+  }
+
+  /** A valid, new frame of the peer came. */
+  heard(peer: Peer, now: number): void {
+    peer.lastHeard = now;
+    if (peer.isAlive) return;
+    peer.isAlive = true;
+    this.#self.tell('heard', peer);
+  }
+
+  /** Acknowledges what was applied of all peers. */
+  ack(): void {
+    const peers = this.#self.peers.filter((p) => p.unacked > 0);
+    if (peers.length === 0) return;
+    for (const peer of peers) peer.unacked = 0;
+    const acks = peers.map((p) => ({ incarnation: p.incarnation, applied: p.applied }));
+    this.#self.say({ type: CONTROL_ACK, acks });
+  }
+
+  receiveAck(peer: Peer, message: Ack, now: number): void {
+    const mine = message.acks.find((a) => this.#self.isMe(a.incarnation));
+    if (mine === undefined || !peer.isReceiver) return;
+    this.#window.noteAck(peer, mine.applied, this.#sequence(), now);
+  }
+
+  /** False if it is older than one that was heard already. */
+  receive(peer: Peer, counter: number, message: Heartbeat, now: number): boolean {
+    const { counters } = this.#self.ports;
+    if (counter <= peer.lastHeartbeat) {
+      counters.count('control.stale');
+      return false;
+    }
+    if (ROLES[message.role] === undefined || !this.#self.seeTerm(message.term)) {
+      counters.count('control.invalid');
+      return false;
+    }
+    peer.lastHeartbeat = counter;
+    peer.isMirrorReady = message.isMirrorReady;
+    this.#noteSequence(peer, message.sequence, now);
+    // While its stream is still on the way here, the ROLE in the stream says it at the right place.
+    if (peer.applied >= message.sequence) setPeerRole(this.#self, peer, ROLES[message.role], message.term);
+    this.#noteOpinion(
+      peer,
+      message.opinions.find((o) => this.#self.isMe(o.incarnation)),
+      now,
+    );
+    return true;
+  }
+
+  /** What was applied cannot be more than was sent, if it was so at two heartbeats: then a frame was forged. */
+  #noteSequence(peer: Peer, sequence: number, now: number): void {
+    if (sequence < peer.appliedAtHeartbeat[0]) {
+      peer.applied = sequence;
+      peer.appliedAtHeartbeat[1] = sequence;
+      this.#self.suspect(peer, 'stream.ahead');
+      peer.asker.start(now);
+    }
+    peer.sequence = Math.max(sequence, peer.applied);
+    peer.appliedAtHeartbeat[0] = peer.appliedAtHeartbeat[1];
+    peer.appliedAtHeartbeat[1] = peer.applied;
+  }
+
+  #noteOpinion(peer: Peer, mine: Opinion | undefined, now: number): void {
+    if (mine === undefined) {
+      peer.isReceiver = false;
+      peer.theirVerdict = 'unknown';
+      return;
+    }
+    if (mine.applied > this.#sequence()) {
+      this.#self.ports.counters.count('control.ack-beyond');
+      return;
+    }
+    if (!peer.isReceiver) {
+      peer.isReceiver = true;
+      peer.theirApplied = mine.applied;
+      peer.lastAdvance = now;
+      this.#self.isMarkSoon = true;
+    } else this.#window.noteAck(peer, mine.applied, this.#sequence(), now);
+    if (mine.verdictAt > this.#sequence()) return;
+    peer.theirVerdict = VERDICTS[mine.verdict] ?? 'unknown';
+    peer.theirVerdictAt = mine.verdictAt;
+  }
+
+  #ackLate(now: number): void {
+    for (const peer of this.#self.peers) {
+      if (peer.unacked === 0 || now - peer.firstUnackedAt < ACK_INTERVAL_MS) continue;
+      this.ack();
+      return;
+    }
+  }
+
+  #send(now: number): void {
+    const self = this.#self;
+    self.isHeartbeatSoon = false;
+    this.#lastSent = now;
+    this.#nextAt = now + HEARTBEAT_INTERVAL_MS * (0.9 + 0.2 * self.ports.random());
+    // A role counts where the stream tells of it; while there is no stream, at once.
+    const hasStream = self.isMirrorReady && !this.#window.isParked;
+    self.say({
+      type: CONTROL_HEARTBEAT,
+      sequence: this.#sequence(),
+      role: ROLES.indexOf(hasStream ? self.statedRole : self.role),
+      term: self.term,
+      isMirrorReady: self.isMirrorReady,
+      opinions: self.peers.map((p) => ({
+        incarnation: p.incarnation,
+        applied: p.applied,
+        verdict: VERDICTS.indexOf(p.verdict),
+        verdictAt: p.verdictAt,
+        silentMs: Math.max(0, Math.floor(now - p.lastHeard)),
+      })),
+    });
+  }
+}

@@ -1,0 +1,281 @@
+/**
+ * How a stranger becomes a peer: it answers a nonce that this node has just issued. Before that nothing of it is
+ * believed but HELLO and WELCOME, answers to it keep no state, and the list of candidates is bounded.
+ *
+ * A second incarnation of a known name is either its restart or a second daemon with the same name. The old one is
+ * asked too: if it answers, the newcomer is refused and both alarm.
+ */
+import { JOIN_WAIT_MS, PEERS_MAX } from '../limits.js';
+import { type Hello, NONCE_BYTES, type Welcome } from '../wire/control-messages.js';
+import { bytesEqual, type FrameReader, INCARNATION_BYTES } from '../wire/frame.js';
+import { CONTROL_HELLO, CONTROL_WELCOME } from '../wire/ops.js';
+import type { OrphanSweep } from './orphan-sweep.js';
+import { Peer } from './peer.js';
+import { ROLES } from './ports.js';
+import type { Self } from './self.js';
+
+/** Candidates remembered at a time. */
+export const CANDIDATES_MAX = 32;
+/** How long a candidate is remembered. Milliseconds. */
+const CANDIDATE_MS = 5000;
+/** How long an old incarnation has to answer before a new one takes its place. Milliseconds. */
+const DUPLICATE_WAIT_MS = 300;
+/** How long a refused newcomer waits before its case is looked at again. Milliseconds. */
+const REFUSED_MS = 2000;
+/** Time between HELLOs: while starting, while somebody is to be proven, and at rest. Milliseconds. */
+const HELLO_START_MS = 250;
+const HELLO_CANDIDATE_MS = 100;
+const HELLO_REST_MS = 2000;
+const HELLO_LEAST_MS = 20;
+/** Nonces that may still be answered, and for how long. */
+const NONCES_KEPT = 8;
+const NONCE_MS = 3000;
+/** WELCOMEs a second, and in one burst. */
+const WELCOMES_PER_SECOND = 50;
+const WELCOMES_BURST = 20;
+
+interface Nonce {
+  bytes: Uint8Array;
+  issuedAt: number;
+}
+
+interface Candidate {
+  node: string;
+  incarnation: Uint8Array;
+  heardAt: number;
+  /** Its last WELCOME that answered a nonce of ours. */
+  welcome: Welcome | undefined;
+  nonceIssuedAt: number;
+  challengedAt: number | undefined;
+  refusedAt: number | undefined;
+}
+
+export class Join {
+  readonly #self: Self;
+  readonly #sequence: () => number;
+  readonly #sweep: OrphanSweep;
+  readonly #nonces: Nonce[] = [];
+  readonly #candidates: Candidate[] = [];
+  readonly #text = new TextDecoder();
+  #nextHello = Number.NEGATIVE_INFINITY;
+  #lastHello = Number.NEGATIVE_INFINITY;
+  #tokens = WELCOMES_BURST;
+  #tokensAt = 0;
+
+  constructor(self: Self, sequence: () => number, sweep: OrphanSweep) {
+    this.#self = self;
+    this.#sequence = sequence;
+    this.#sweep = sweep;
+  }
+
+  /** Somebody was heard who is not a peer, and has not been refused just now. */
+  get hasCandidates(): boolean {
+    return this.#candidates.some((c) => c.refusedAt === undefined);
+  }
+
+  /** A frame of an incarnation that is not proven. */
+  hearStranger(frame: FrameReader, now: number): void {
+    this.#candidate(frame, now);
+    this.#nextHello = Math.min(this.#nextHello, this.#lastHello + HELLO_CANDIDATE_MS);
+  }
+
+  hearHello(message: Hello, peer: Peer | undefined, frame: FrameReader, now: number): void {
+    const incarnation = frame.u8.slice(frame.incarnationAt, frame.incarnationAt + INCARNATION_BYTES);
+    this.#welcome(incarnation, message.nonce, this.#nonces.at(-1)?.bytes, now);
+    if (peer === undefined) this.hearStranger(frame, now);
+  }
+
+  /** Returns true if it answers a nonce of ours: then its sender lives. */
+  hearWelcome(message: Welcome, peer: Peer | undefined, frame: FrameReader, now: number): boolean {
+    if (!this.#self.isMe(message.to)) return false;
+    const nonce = this.#nonces.find((n) => bytesEqual(n.bytes, 0, message.echo, 0, NONCE_BYTES));
+    if (nonce === undefined || now - nonce.issuedAt > NONCE_MS) {
+      this.#self.ports.counters.count('join.echo');
+      return false;
+    }
+    if (ROLES[message.role] === undefined || !this.#self.seeTerm(message.term)) {
+      this.#self.ports.counters.count('control.invalid');
+      return false;
+    }
+    if (peer !== undefined) peer.answeredNonceOf = Math.max(peer.answeredNonceOf, nonce.issuedAt);
+    else this.#proved(message, frame, nonce.issuedAt, now);
+    if (message.nonce.some((b) => b !== 0) && !(peer?.isReceiver ?? false)) {
+      const to = frame.u8.slice(frame.incarnationAt, frame.incarnationAt + INCARNATION_BYTES);
+      this.#welcome(to, message.nonce, undefined, now);
+    }
+    return true;
+  }
+
+  tick(now: number): void {
+    for (let i = this.#candidates.length - 1; i >= 0; i--) {
+      const c = this.#candidates[i];
+      if (c.challengedAt !== undefined && now - c.challengedAt >= DUPLICATE_WAIT_MS) this.#decide(c, now);
+      if (now - c.heardAt > CANDIDATE_MS) this.#candidates.splice(this.#candidates.indexOf(c), 1);
+    }
+    if (now < this.#nextHello || now - this.#lastHello < HELLO_LEAST_MS) return;
+    this.#hello(now);
+  }
+
+  #hello(now: number): void {
+    const bytes = this.#self.ports.randomBytes(NONCE_BYTES);
+    this.#nonces.push({ bytes, issuedAt: now });
+    if (this.#nonces.length > NONCES_KEPT) this.#nonces.shift();
+    this.#self.say({ type: CONTROL_HELLO, nonce: bytes });
+    this.#lastHello = now;
+    const isStarting = now - this.#self.startedAt < JOIN_WAIT_MS;
+    const rest = isStarting ? HELLO_START_MS : HELLO_REST_MS;
+    const interval = this.hasCandidates ? HELLO_CANDIDATE_MS : rest;
+    this.#nextHello = now + interval * (0.9 + 0.2 * this.#self.ports.random());
+  }
+
+  #welcome(to: Uint8Array, echo: Uint8Array, nonce: Uint8Array | undefined, now: number): void {
+    const earned = (Math.max(0, now - this.#tokensAt) * WELCOMES_PER_SECOND) / 1000;
+    this.#tokens = Math.min(WELCOMES_BURST, this.#tokens + earned);
+    this.#tokensAt = now;
+    if (this.#tokens < 1) {
+      this.#self.ports.counters.count('join.welcome-limited');
+      return;
+    }
+    this.#tokens--;
+    this.#self.say({
+      type: CONTROL_WELCOME,
+      to,
+      echo,
+      nonce: nonce ?? new Uint8Array(NONCE_BYTES),
+      sequence: this.#sequence(),
+      bootId: this.#self.bootId,
+      isMirrorReady: this.#self.isMirrorReady,
+      role: ROLES.indexOf(this.#self.role),
+      term: this.#self.term,
+    });
+  }
+
+  #candidate(frame: FrameReader, now: number): Candidate {
+    const at = frame.incarnationAt;
+    const known = this.#candidates.find((c) => bytesEqual(frame.u8, at, c.incarnation, 0, INCARNATION_BYTES));
+    if (known !== undefined) {
+      known.heardAt = now;
+      return known;
+    }
+    if (this.#candidates.length >= CANDIDATES_MAX) {
+      // Those who have answered a nonce stay before those who have only been heard.
+      const victim = this.#candidates.findIndex((c) => c.welcome === undefined);
+      this.#candidates.splice(Math.max(victim, 0), 1);
+      this.#self.ports.counters.count('join.candidates-full');
+    }
+    const candidate: Candidate = {
+      node: this.#text.decode(frame.u8.subarray(frame.nodeAt, frame.nodeAt + frame.nodeBytes)),
+      incarnation: frame.u8.slice(at, at + INCARNATION_BYTES),
+      heardAt: now,
+      welcome: undefined,
+      nonceIssuedAt: 0,
+      challengedAt: undefined,
+      refusedAt: undefined,
+    };
+    this.#candidates.push(candidate);
+    return candidate;
+  }
+
+  #proved(welcome: Welcome, frame: FrameReader, nonceIssuedAt: number, now: number): void {
+    const c = this.#candidate(frame, now);
+    c.welcome = welcome;
+    c.nonceIssuedAt = nonceIssuedAt;
+    if (c.refusedAt !== undefined && now - c.refusedAt < REFUSED_MS) return;
+    c.refusedAt = undefined;
+    const old = this.#self.peerOfNode(c.node);
+    if (old === undefined) {
+      this.#admit(c, welcome, undefined, now);
+      return;
+    }
+    if (c.challengedAt !== undefined) return;
+    c.challengedAt = now;
+    this.#nextHello = now;
+  }
+
+  /** The old incarnation had its time to answer. */
+  #decide(c: Candidate, now: number): void {
+    const challengedAt = c.challengedAt ?? now;
+    c.challengedAt = undefined;
+    const old = this.#self.peerOfNode(c.node);
+    if (c.welcome === undefined) return;
+    if (old === undefined || old.answeredNonceOf < challengedAt) {
+      this.#admit(c, c.welcome, old, now);
+      return;
+    }
+    c.refusedAt = now;
+    this.#self.ports.counters.count('join.duplicate-name');
+    this.#self.ports.log('error', 'two daemons use one node name: the newcomer is refused', { node: c.node });
+    this.#self.ports.onPeer({ type: 'refused', node: c.node, owner: old.owner });
+  }
+
+  #admit(c: Candidate, welcome: Welcome, old: Peer | undefined, now: number): void {
+    this.#candidates.splice(this.#candidates.indexOf(c), 1);
+    const self = this.#self;
+    if (!this.#isIncarnationFree(c)) {
+      self.ports.counters.count('join.incarnation-taken');
+      return;
+    }
+    const owner = old !== undefined || this.#makeRoom() ? this.#newOwner(c) : -1;
+    if (owner < 0) {
+      self.ports.counters.count('join.too-many-peers');
+      return;
+    }
+    const { sequence, bootId } = welcome;
+    const peer = new Peer(c.node, c.incarnation, owner, bootId, sequence, now, c.nonceIssuedAt);
+    peer.role = ROLES[welcome.role];
+    peer.term = welcome.term;
+    peer.wasPrimary = peer.role === 'primary';
+    peer.primaryTerm = peer.wasPrimary ? peer.term : 0;
+    peer.isMirrorReady = welcome.isMirrorReady;
+    if (old !== undefined) this.#replace(old, peer);
+    self.peers.push(peer);
+    self.isHeartbeatSoon = true;
+    if (sequence > 0 && peer.isMirrorReady) peer.asker.start(now);
+    self.ports.log('info', 'peer proven', { node: peer.node, sequence, isRestart: old !== undefined });
+    self.tell(old === undefined ? 'proven' : 'replaced', peer);
+  }
+
+  /** An incarnation has one name. Who has it under another one and is silent was never there: its name was forged. */
+  #isIncarnationFree(c: Candidate): boolean {
+    const { peers, ports } = this.#self;
+    const ghost = peers.findIndex((p) => bytesEqual(p.incarnation, 0, c.incarnation, 0, INCARNATION_BYTES));
+    if (ghost < 0) return true;
+    if (peers[ghost].isAlive || ports.table.owners.slots(peers[ghost].owner) > 0) return false;
+    ports.table.owners.release(peers[ghost].owner);
+    peers.splice(ghost, 1);
+    return true;
+  }
+
+  #newOwner(c: Candidate): number {
+    try {
+      return this.#self.ports.table.owners.add(c.node, c.incarnation);
+    } catch {
+      return -1;
+    }
+  }
+
+  /** The same boot: the kernel went on, so its slots are the new incarnation's, unproven. Else they wait here. */
+  #replace(old: Peer, peer: Peer): void {
+    const { peers, formers, ports } = this.#self;
+    peers.splice(peers.indexOf(old), 1);
+    if (old.bootId === peer.bootId) {
+      ports.table.relabel(old.owner, peer.owner);
+      ports.table.owners.release(old.owner);
+      peer.wasPrimary ||= old.wasPrimary;
+      peer.primaryTerm = Math.max(peer.primaryTerm, old.primaryTerm);
+      return;
+    }
+    if (old.wasPrimary) formers.push(old);
+    else this.#sweep.add(old.owner, peer);
+  }
+
+  #makeRoom(): boolean {
+    const { peers, ports } = this.#self;
+    if (peers.length < PEERS_MAX) return true;
+    const victim = peers.findIndex((p) => !p.isAlive && ports.table.owners.slots(p.owner) === 0);
+    if (victim < 0) return false;
+    ports.table.owners.release(peers[victim].owner);
+    peers.splice(victim, 1);
+    return true;
+  }
+}

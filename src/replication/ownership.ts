@@ -1,0 +1,90 @@
+/**
+ * Who has a flow of which two streams speak (PROTOCOL.md, sections 2 and 6). The loser's record becomes a SHADOW, so
+ * that each replica stays exact; the visible slot is what a lookup finds and what the kernel bit stands on.
+ */
+import { HAS_ID, type Memory, OFF_HAS, OFF_ID } from '../flow/record.js';
+import { DEAD, DIRTY, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED, SHADOW, TOUCHED } from '../table/slot-bits.js';
+import { outranks, type Peer } from './peer.js';
+import type { Self } from './self.js';
+
+/**
+ * Puts the peer's record (at 0 of `m`) into its slot, which is made if need be, and notes its image.
+ * Returns the slot, or -1 when the table is full. The ct id that this kernel gave stays with the visible slot.
+ */
+export function applyUpsert(self: Self, peer: Peer, m: Memory, bits: number): number {
+  const table = self.ports.table;
+  let slot = table.findOwned(peer.owner, m, 0);
+  if (slot >= 0) {
+    keepId(self, slot, m);
+    if (!table.setRecord(slot, m, 0)) return -1;
+    if ((table.bits(slot) & (TOUCHED | DEAD)) !== 0) table.clearBits(slot, TOUCHED | DEAD);
+    if (bits !== 0) table.setBits(slot, bits);
+  } else {
+    slot = claim(self, peer, m, bits);
+    if (slot < 0) return -1;
+  }
+  table.currentHash(slot);
+  table.setImage(slot, table.hash.lo, table.hash.hi);
+  table.setChangedAt(slot, self.stamp, self.seconds);
+  return slot;
+}
+
+/** The peer's stream no longer has the flow. A flow that this kernel holds stays held, without an image. */
+export function applyDelete(self: Self, slot: number): void {
+  const table = self.ports.table;
+  if ((table.bits(slot) & KERNEL) === 0) {
+    table.remove(slot);
+    return;
+  }
+  table.clearImage(slot);
+  table.setChangedAt(slot, self.stamp, self.seconds);
+}
+
+/** A slot for a flow of which the peer speaks for the first time. */
+function claim(self: Self, peer: Peer, m: Memory, bits: number): number {
+  const table = self.ports.table;
+  const visible = table.find(m, 0);
+  if (visible < 0) return table.insert(m, 0, peer.owner, bits);
+  const owner = table.owner(visible);
+  if (owner === OWNER_UNCLASSIFIED) {
+    // What this kernel had before the start belongs to the primary that speaks of it: it is held. What a backup
+    // speaks of is its own local flow with the same tuple (broadcasts), and no reason to give ours away.
+    if (!peer.isLivePrimary) return table.insert(m, 0, peer.owner, bits | SHADOW);
+    keepId(self, visible, m);
+    table.setOwner(visible, peer.owner);
+    if (bits !== 0) table.setBits(visible, bits);
+    return table.setRecord(visible, m, 0) ? visible : -1;
+  }
+  if (owner === OWNER_SELF) return claimOwn(self, peer, visible, m, bits);
+  const holder = self.peerOfOwner(owner);
+  if (holder !== undefined && outranks(holder, peer)) return table.insert(m, 0, peer.owner, bits | SHADOW);
+  keepId(self, visible, m);
+  return table.insert(m, 0, peer.owner, bits);
+}
+
+function claimOwn(self: Self, peer: Peer, visible: number, m: Memory, bits: number): number {
+  const table = self.ports.table;
+  const isDead = (table.bits(visible) & DEAD) !== 0;
+  const isYielded = isDead || (self.role !== 'primary' && peer.isLivePrimary);
+  if (!isYielded) {
+    const shadow = table.insert(m, 0, peer.owner, bits | SHADOW);
+    if (shadow >= 0 && self.role === 'primary') self.ports.onConflict(visible, shadow);
+    return shadow;
+  }
+  if (!isDead) keepId(self, visible, m);
+  const slot = table.insert(m, 0, peer.owner, bits);
+  if (slot < 0 || isDead) return slot;
+  // Ours ended here: the peers are told so, if they were told of it at all.
+  if (table.hasImage(visible)) table.setBits(visible, DEAD | DIRTY);
+  else table.remove(visible);
+  return slot;
+}
+
+/** The record on its way into the place of `slot` takes over the id that this kernel gave the flow. */
+function keepId(self: Self, slot: number, m: Memory): void {
+  const memory = self.ports.table.memory;
+  const at = self.ports.table.recordAt(slot);
+  if ((memory.u8[at + OFF_HAS] & HAS_ID) === 0) return;
+  m.u8[OFF_HAS] |= HAS_ID;
+  m.u32[OFF_ID >>> 2] = memory.u32[(at + OFF_ID) >>> 2];
+}

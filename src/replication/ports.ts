@@ -1,0 +1,102 @@
+/** What the protocol core needs, and what it shows: the only doors of `replication/`. */
+import type { Counters } from '../flow/counters.js';
+import type { Log } from '../flow/log.js';
+import type { FlowTable } from '../table/flow-table.js';
+
+export type Role = 'primary' | 'backup' | 'fault';
+/** Roles by their number on the wire; append-only. */
+export const ROLES: readonly Role[] = ['backup', 'primary', 'fault'];
+
+export type Verdict = 'unknown' | 'suspect' | 'proven' | 'diverged';
+/** Verdicts by their number on the wire; append-only. */
+export const VERDICTS: readonly Verdict[] = ['unknown', 'suspect', 'proven', 'diverged'];
+
+/** A peer, as `status` shows it. */
+export interface PeerStatus {
+  node: string;
+  incarnation: Uint8Array;
+  /** Its owner number in the table. */
+  owner: number;
+  role: Role;
+  term: number;
+  alive: boolean;
+  /** It answered this node's own nonce. Always true here: others are not listed. */
+  proven: boolean;
+  /** Last sequence of its stream that it told of, and the last one applied here. */
+  sequence: number;
+  receivedSequence: number;
+  /** Last sequence of this node's stream that it applied. */
+  appliedSequence: number;
+  /** What it says of its replica of this node, and at which sequence it found that. */
+  verdict: Verdict;
+  verdictSequence: number;
+  /** What this node says of its replica of the peer. */
+  myVerdict: Verdict;
+  myVerdictSequence: number;
+  /** Age of the oldest frame that it has not applied, milliseconds. */
+  lagMs: number;
+  /** Milliseconds since it was last heard. */
+  silentMs: number;
+  /** It is out of the window, because it did not advance. */
+  isLagging: boolean;
+  mirrorReady: boolean;
+  bootId: string;
+  /** It is or was primary, and no promote has absorbed that: a source of the next one. */
+  wasPrimary: boolean;
+  /** Term of its last known tenure as primary; 0: it was none. */
+  primaryTerm: number;
+}
+
+/** A former incarnation whose slots are kept for a promote: it was primary, and its kernel is gone. */
+export interface FormerStatus {
+  node: string;
+  incarnation: Uint8Array;
+  owner: number;
+  term: number;
+  appliedSequence: number;
+}
+
+export type PeerEventType =
+  | 'proven' // it answered our nonce: it is a peer now
+  | 'replaced' // a new incarnation took its place
+  | 'refused' // a second daemon with its name was refused
+  | 'silent'
+  | 'heard' // again
+  | 'role'
+  | 'in-sync' // its replica here was proven
+  | 'suspect' // it no longer is
+  | 'diverged'
+  | 'declared' // it declared: its mirror is its image now
+  | 'yielded'; // what it declared about this node's flows is done here
+
+export interface PeerEvent {
+  type: PeerEventType;
+  node: string;
+  owner: number;
+}
+
+export interface ReplicatorPorts {
+  table: FlowTable;
+  /** Monotonic milliseconds. */
+  now(): number;
+  /** In [0, 1). */
+  random(): number;
+  randomBytes(n: number): Uint8Array;
+  /** Sends `length` bytes of a buffer that stays as it is until RING_FRAMES / 2 further frames were sent. */
+  send(frame: Uint8Array, length: number): void;
+  counters: Counters;
+  log: Log;
+  onPeer(event: PeerEvent): void;
+  /** A peer speaks of a flow that is own here and stays so: its record stands in `shadow`. */
+  onConflict(slot: number, shadow: number): void;
+}
+
+export interface ReplicatorOptions {
+  node: string;
+  cluster: string;
+  /** 16 random bytes, new for every run of the daemon. */
+  incarnation: Uint8Array;
+  bootId: string;
+  /** Smallest MTU of the links, bytes. */
+  mtu: number;
+}

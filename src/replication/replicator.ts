@@ -1,0 +1,303 @@
+/**
+ * The protocol core of one node: pure and synchronous. Frames, time and the table's changes go in; frames, events and
+ * the table's changes come out. It starts no timer and asks no clock but the injected one.
+ *
+ *     receive -> FrameReader -> Join       (strangers: HELLO, WELCOME)
+ *                            -> Heartbeats (ACK, HEARTBEAT), RepairDesk (REQUEST)
+ *                            -> StreamIn   (ops -> table)
+ *     flush   -> StreamOut   (table -> ops)
+ *     tick    -> everything that time does
+ */
+import { JOIN_WAIT_MS } from '../limits.js';
+import type { ControlMessage } from '../wire/control-messages.js';
+import { bytesEqual, CLASS_STREAM, FrameReader } from '../wire/frame.js';
+import type { Seed } from '../wire/op-writer.js';
+import {
+  CONTROL_ACK,
+  CONTROL_HEARTBEAT,
+  CONTROL_HELLO,
+  CONTROL_REQUEST,
+  CONTROL_WELCOME,
+} from '../wire/ops.js';
+import { Declarations } from './declarations.js';
+import { FrameRing } from './frame-ring.js';
+import { Heartbeats } from './heartbeat.js';
+import { Join } from './join.js';
+import { OrphanSweep } from './orphan-sweep.js';
+import type { Peer } from './peer.js';
+import type { FormerStatus, PeerStatus, ReplicatorOptions, ReplicatorPorts, Role } from './ports.js';
+import { Self } from './self.js';
+import { type Quarantined, StreamIn } from './stream-in.js';
+import { StreamOut } from './stream-out.js';
+import { Window } from './window.js';
+
+/** A joining node waits for a primary whose replica still fills, as long as it fills. Milliseconds. */
+const JOIN_PROGRESS_MS = 1000;
+/** Time between two log lines about another daemon with this node's name. Milliseconds. */
+const ALARM_INTERVAL_MS = 5000;
+
+/** What a promote, or a start, says: `cut` of a seed may be left out, then it is what was applied of it. */
+export interface Declaration {
+  seeds: readonly { node: string; incarnation: Uint8Array; cut?: number }[];
+  former?: boolean;
+  term: number;
+}
+
+export class Replicator {
+  readonly #self: Self;
+  readonly #reader: FrameReader;
+  readonly #window: Window;
+  readonly #in: StreamIn;
+  readonly #out: StreamOut;
+  readonly #join: Join;
+  readonly #heartbeats: Heartbeats;
+  readonly #declarations: Declarations;
+  readonly #sweep: OrphanSweep;
+  readonly #ring: FrameRing;
+  #alarmAt = Number.NEGATIVE_INFINITY;
+
+  /** Throws a RangeError on a bad name, incarnation or MTU. */
+  constructor(ports: ReplicatorPorts, options: ReplicatorOptions) {
+    this.#self = new Self(ports, options);
+    this.#reader = new FrameReader(options.cluster);
+    this.#ring = new FrameRing(this.#self.frameBytes);
+    this.#window = new Window(this.#self);
+    this.#out = new StreamOut(this.#self, this.#ring, this.#window);
+    const sequence = () => this.#out.sequence;
+    this.#declarations = new Declarations(this.#self, this.#ring, sequence);
+    this.#in = new StreamIn(this.#self, this.#declarations);
+    this.#sweep = new OrphanSweep(this.#self);
+    this.#join = new Join(this.#self, sequence, this.#sweep);
+    this.#heartbeats = new Heartbeats(this.#self, this.#window, sequence);
+  }
+
+  get role(): Role {
+    return this.#self.role;
+  }
+  get term(): number {
+    return this.#self.term;
+  }
+  /** The highest term that anybody has shown. */
+  get highestTerm(): number {
+    return Math.max(this.#self.highestTerm, this.#self.term);
+  }
+  get isMirrorReady(): boolean {
+    return this.#self.isMirrorReady;
+  }
+  /** Last sequence of the own stream. */
+  get sequence(): number {
+    return this.#out.sequence;
+  }
+  /** Nobody takes the stream: changes touch only the table. */
+  get isParked(): boolean {
+    return this.#window.isParked;
+  }
+  /** Records of peers that were refused; the first few. */
+  get quarantine(): readonly Quarantined[] {
+    return this.#in.quarantine;
+  }
+
+  /** Takes one datagram. Hostile input is counted and never throws. */
+  receive(u8: Uint8Array, from: number, to: number, now: number): void {
+    const frame = this.#reader;
+    const { counters } = this.#self.ports;
+    const refusal = frame.read(u8, from, to);
+    if (refusal !== undefined) {
+      counters.count(refusal);
+      return;
+    }
+    if (this.#isOwnName(frame, now)) return;
+    const peer = this.#self.peerOf(frame);
+    if (frame.frameClass !== CLASS_STREAM) {
+      this.#control(peer, frame, now);
+      return;
+    }
+    if (peer === undefined) {
+      counters.count('frame.unproven');
+      this.#join.hearStranger(frame, now);
+      return;
+    }
+    if (this.#in.receive(peer, frame, now)) this.#heartbeats.heard(peer, now);
+    if (this.#in.isAckDue(peer)) this.#heartbeats.ack();
+  }
+
+  /** Timers. To be called every few milliseconds, after the socket was read to empty. */
+  tick(now: number): void {
+    this.#join.tick(now);
+    this.#heartbeats.tick(now);
+    this.#window.tick(this.#out.sequence, now);
+    this.#sweep.tick();
+    if (this.#declarations.step()) this.#out.declare([], false, this.#self.term);
+    for (const peer of this.#self.peers) {
+      if (!peer.isAlive || !peer.isMirrorReady) continue;
+      const kind = peer.asker.due(now);
+      if (kind === 0) continue;
+      this.#self.say({ type: CONTROL_REQUEST, to: peer.incarnation, kind, bitmap: peer.asker.bitmap() });
+    }
+  }
+
+  /** Sends what there is to say, for about a millisecond. True if there is more. */
+  flush(now: number): boolean {
+    if (this.#declarations.isYielding) return true;
+    return this.#out.flush(now);
+  }
+
+  setRole(role: Role, term: number): void {
+    const self = this.#self;
+    self.role = role;
+    self.term = term;
+    self.seeTerm(term);
+    self.isHeartbeatSoon = true;
+    this.#out.stateRole(role, term);
+    if (role !== 'primary') this.#declarations.demoted();
+  }
+
+  /** The first dump is whole and its flows are classified: from now on the stream speaks. */
+  setMirrorReady(): void {
+    const self = this.#self;
+    if (self.isMirrorReady) return;
+    self.isMirrorReady = true;
+    self.isHeartbeatSoon = true;
+    this.#out.declare([], true, self.term);
+  }
+
+  /** To be called in the same turn as the relabelling of the seeds' slots to this node. */
+  declare(declaration: Declaration): void {
+    const seeds: Seed[] = declaration.seeds.map((s) => ({
+      node: s.node,
+      incarnation: s.incarnation,
+      cut: s.cut ?? this.#source(s.incarnation)?.applied ?? 0,
+    }));
+    this.#declarations.noteSources(seeds);
+    this.#out.declare(seeds, declaration.former ?? false, declaration.term);
+  }
+
+  /** Asks a peer (by node name) for all it has; false if it is not known. */
+  requestRepair(node: string): boolean {
+    const peer = this.#self.peerOfNode(node);
+    peer?.asker.startAll(this.#self.ports.now());
+    return peer !== undefined;
+  }
+
+  /** Says everything again to everybody. */
+  resendAll(): void {
+    this.#out.desk.addAll();
+  }
+
+  /** Everybody who answered is proven, or nobody did for JOIN_WAIT_MS: a start may go on. */
+  isJoined(now: number): boolean {
+    const { peers, startedAt } = this.#self;
+    const isOpen = (p: Peer) =>
+      p.isAlive && p.isMirrorReady && p.verdict !== 'proven' && p.verdict !== 'diverged';
+    const open = peers.filter(isOpen);
+    const isLate = now - startedAt >= JOIN_WAIT_MS;
+    if (!isLate) return peers.length > 0 && open.length === 0 && !this.#join.hasCandidates;
+    return !open.some((p) => p.role === 'primary' && now - p.asker.lastProgress < JOIN_PROGRESS_MS);
+  }
+
+  /** Everybody who answered, in no order. */
+  peers(): PeerStatus[] {
+    const now = this.#self.ports.now();
+    return this.#self.peers.map((p) => this.#status(p, now));
+  }
+
+  /** Former incarnations that were primary, whose machine was booted again, and that nobody has absorbed. */
+  formers(): FormerStatus[] {
+    return this.#self.formers.map((p) => ({
+      node: p.node,
+      incarnation: p.incarnation,
+      owner: p.owner,
+      term: p.primaryTerm,
+      appliedSequence: p.applied,
+    }));
+  }
+
+  #status(p: Peer, now: number): PeerStatus {
+    const isBehind = p.theirApplied < this.#out.sequence;
+    return {
+      node: p.node,
+      incarnation: p.incarnation,
+      owner: p.owner,
+      role: p.role,
+      term: p.term,
+      alive: p.isAlive,
+      proven: true,
+      sequence: p.sequence,
+      receivedSequence: p.applied,
+      appliedSequence: p.theirApplied,
+      verdict: p.theirVerdict,
+      verdictSequence: p.theirVerdictAt,
+      myVerdict: p.verdict,
+      myVerdictSequence: p.verdictAt,
+      lagMs: isBehind ? Math.max(0, now - this.#ring.sentAt(p.theirApplied + 1)) : 0,
+      silentMs: Math.max(0, now - p.lastHeard),
+      isLagging: p.isLagging,
+      mirrorReady: p.isMirrorReady,
+      bootId: p.bootId,
+      wasPrimary: p.wasPrimary,
+      primaryTerm: p.primaryTerm,
+    };
+  }
+
+  #source(incarnation: Uint8Array): Peer | undefined {
+    const isIt = (p: Peer) => bytesEqual(p.incarnation, 0, incarnation, 0, incarnation.length);
+    return this.#self.peers.find(isIt) ?? this.#self.formers.find(isIt);
+  }
+
+  /** This node's own frames come back from a loop; those of another incarnation from a daemon with its name. */
+  #isOwnName(frame: FrameReader, now: number): boolean {
+    const self = this.#self;
+    const isMe = bytesEqual(frame.u8, frame.incarnationAt, self.incarnation, 0, self.incarnation.length);
+    const isName =
+      frame.nodeBytes === self.nodeBytes.length &&
+      bytesEqual(frame.u8, frame.nodeAt, self.nodeBytes, 0, frame.nodeBytes);
+    if (isMe) self.ports.counters.count('frame.own');
+    if (isMe || !isName) return isMe;
+    self.ports.counters.count('frame.own-name');
+    if (now - this.#alarmAt >= ALARM_INTERVAL_MS) {
+      this.#alarmAt = now;
+      self.ports.log('error', 'another daemon uses the name of this node', { node: self.node });
+    }
+    return true;
+  }
+
+  #control(peer: Peer | undefined, frame: FrameReader, now: number): void {
+    const { counters } = this.#self.ports;
+    const message = this.#self.codec.decode(frame.u8.subarray(frame.payloadAt, frame.payloadEnd));
+    if (typeof message === 'string') {
+      counters.count(message);
+      return;
+    }
+    if (message.type === CONTROL_HELLO) {
+      this.#join.hearHello(message, peer, frame, now);
+      return;
+    }
+    if (message.type === CONTROL_WELCOME) {
+      if (!this.#join.hearWelcome(message, peer, frame, now) || peer === undefined) return;
+      // A fresh answer shows where its counter really is, whatever somebody has forged.
+      peer.lastHeartbeat = Math.min(peer.lastHeartbeat, frame.counter);
+      this.#heartbeats.heard(peer, now);
+      return;
+    }
+    if (peer !== undefined) {
+      this.#fromPeer(peer, message, frame.counter, now);
+      return;
+    }
+    counters.count('frame.unproven');
+    this.#join.hearStranger(frame, now);
+  }
+
+  #fromPeer(peer: Peer, message: ControlMessage, counter: number, now: number): void {
+    switch (message.type) {
+      case CONTROL_HEARTBEAT:
+        if (this.#heartbeats.receive(peer, counter, message, now)) this.#heartbeats.heard(peer, now);
+        break;
+      case CONTROL_ACK:
+        this.#heartbeats.receiveAck(peer, message, now);
+        break;
+      case CONTROL_REQUEST:
+        if (this.#self.isMe(message.to)) this.#out.desk.add(message);
+        break;
+    }
+  }
+}

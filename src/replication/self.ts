@@ -1,0 +1,129 @@
+/** This node as its stream shows it, and what all parts of the core share. */
+import { NAME_MAX_BYTES } from '../limits.js';
+import { ControlCodec, type ControlMessage } from '../wire/control-messages.js';
+import {
+  bytesEqual,
+  CLASS_CONTROL,
+  encodeName,
+  type FrameReader,
+  FrameWriter,
+  INCARNATION_BYTES,
+} from '../wire/frame.js';
+import type { Peer } from './peer.js';
+import type { PeerEventType, ReplicatorOptions, ReplicatorPorts, Role } from './ports.js';
+
+/** Terms above this are refused: a term must stay a number to which one can be added. */
+const TERM_MAX = 2 ** 52;
+/** UDP over IPv6: what a datagram's headers take of the MTU. Bytes. */
+const HEADERS_BYTES = 48;
+
+export class Self {
+  readonly ports: ReplicatorPorts;
+  readonly node: string;
+  readonly nodeBytes: Uint8Array;
+  readonly incarnation: Uint8Array;
+  readonly bootId: string;
+  readonly frames: FrameWriter;
+  readonly frameBytes: number;
+  readonly codec = new ControlCodec();
+  readonly startedAt: number;
+  /** Peers, proven, one per node name. */
+  readonly peers: Peer[] = [];
+  /** Former incarnations that were primary and whose kernel is gone: sources of a promote, never dropped. */
+  readonly formers: Peer[] = [];
+
+  role: Role = 'backup';
+  /** The role that the stream has told of. */
+  statedRole: Role = 'backup';
+  term = 0;
+  highestTerm = 0;
+  isMirrorReady = false;
+  /**
+   * Counts frames sent and applied here. Slots carry it as the "sequence" of their last change, so that changes of
+   * all owners can be compared with each other, and stay comparable when a slot changes its owner.
+   */
+  stamp = 0;
+  /** Coarse time, seconds, for the slots. */
+  seconds = 0;
+  isHeartbeatSoon = false;
+  /** A MARK is wanted as soon as the queue is empty, not at the end of its interval. */
+  isMarkSoon = false;
+  #controlCounter = 0;
+
+  /** Throws a RangeError on a bad name, incarnation or MTU. */
+  constructor(ports: ReplicatorPorts, options: ReplicatorOptions) {
+    if (!(options.mtu >= 1280 && options.mtu <= 9216))
+      throw new RangeError(`mtu ${options.mtu}: want 1280..9216`);
+    this.ports = ports;
+    this.node = options.node;
+    this.nodeBytes = encodeName(options.node);
+    this.incarnation = options.incarnation.slice();
+    this.bootId = options.bootId.slice(0, NAME_MAX_BYTES);
+    this.frames = new FrameWriter(options.cluster, options.node, options.incarnation);
+    this.frameBytes = Math.min(options.mtu - HEADERS_BYTES, 9000);
+    this.startedAt = ports.now();
+  }
+
+  /** Sends a control message; it goes past the stream's window. */
+  say(message: ControlMessage): void {
+    const payload = this.codec.encode(message);
+    const head = this.frames.headBytes;
+    if (head + payload.length > this.frameBytes) {
+      this.ports.counters.count('control.oversized');
+      return;
+    }
+    const frame = new Uint8Array(head + payload.length);
+    frame.set(payload, head);
+    this.frames.finish(frame, CLASS_CONTROL, ++this.#controlCounter, payload.length);
+    this.ports.send(frame, frame.length);
+  }
+
+  /** The peer with the node name and the incarnation of a frame. */
+  peerOf(frame: FrameReader): Peer | undefined {
+    const peers = this.peers;
+    for (let i = 0; i < peers.length; i++) {
+      const p = peers[i];
+      if (p.nodeBytes.length !== frame.nodeBytes) continue;
+      if (!bytesEqual(frame.u8, frame.incarnationAt, p.incarnation, 0, INCARNATION_BYTES)) continue;
+      if (bytesEqual(frame.u8, frame.nodeAt, p.nodeBytes, 0, frame.nodeBytes)) return p;
+    }
+    return undefined;
+  }
+
+  peerOfNode(node: string): Peer | undefined {
+    return this.peers.find((p) => p.node === node);
+  }
+
+  /** The peer, or the former incarnation, with this owner number. */
+  peerOfOwner(owner: number): Peer | undefined {
+    return this.peers.find((p) => p.owner === owner) ?? this.formers.find((p) => p.owner === owner);
+  }
+
+  isMe(incarnation: Uint8Array): boolean {
+    return bytesEqual(incarnation, 0, this.incarnation, 0, INCARNATION_BYTES);
+  }
+
+  /** Remembers a term that somebody showed; false if it is none. */
+  seeTerm(term: number): boolean {
+    if (term > TERM_MAX) {
+      this.ports.counters.count('control.term');
+      return false;
+    }
+    if (term > this.highestTerm) this.highestTerm = term;
+    return true;
+  }
+
+  tell(type: PeerEventType, peer: Peer): void {
+    this.ports.onPeer({ type, node: peer.node, owner: peer.owner });
+  }
+
+  /** The replica of this peer is not known to be exact any more; `why` is a counter's name. */
+  suspect(peer: Peer, why: string): void {
+    this.ports.counters.count(why);
+    if (peer.verdict === 'suspect' || peer.verdict === 'diverged') return;
+    peer.verdict = 'suspect';
+    peer.verdictAt = peer.applied;
+    this.isHeartbeatSoon = true;
+    this.tell('suspect', peer);
+  }
+}

@@ -1,0 +1,29 @@
+/** The bits of a slot, and the two owners that every table has. */
+
+/** This node's kernel has the flow. Stands on the visible slot of a key only. */
+export const KERNEL = 1;
+/** The slot is in the dirty queue: its owner (self) has something to say about it. */
+export const DIRTY = 2;
+/** A life began: the stream must replace, never update. Sticky until flushed. */
+export const FRESH = 4;
+/** The kernel changed the flow here: the injector leaves it alone until its owner's next UPSERT. */
+export const TOUCHED = 8;
+/** Own already, its batch is on the way to the kernel. */
+export const INJECTING = 16;
+/** Tombstone: the flow has ended, the stream (or a running audit) has not let go of it yet. */
+export const DEAD = 32;
+/** Another slot with the same key is the visible one; this one only keeps its owner's replica exact. */
+export const SHADOW = 64;
+/** Own, waiting for its turn in a commit. */
+export const PENDING = 128;
+/** The kernel refused it in a commit. */
+export const REJECTED = 256;
+/** Tombstone that a running audit needs for two more dump reads. Managed by the table. */
+export const KEPT = 512;
+/** The slot is in use. Managed by the table. */
+export const USED = 0x8000;
+
+/** Owner of what this node's own stream speaks of: the mirror. */
+export const OWNER_SELF = 0;
+/** Owner of what the first dump found and nobody has claimed yet. */
+export const OWNER_UNCLASSIFIED = 1;

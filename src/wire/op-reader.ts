@@ -1,0 +1,206 @@
+/**
+ * Reads the ops of one payload, one after the other, into its own fields: nothing is allocated for UPSERT, DELETE,
+ * MARK and scopes. Hostile input ends in OP_BAD (the rest of the payload is lost) or OP_REFUSED (this op is).
+ */
+import { allocateMemory, MAX_RECORD_BYTES, type Memory } from '../flow/record.js';
+import { NAME_MAX_BYTES, OWNERS_MAX } from '../limits.js';
+import { ByteCursor } from './byte-cursor.js';
+import type { Seed } from './op-writer.js';
+import {
+  OP_MASK,
+  SEGMENTS,
+  SUMS_BYTES,
+  SUMS_WIDTH,
+  UPSERT_FRESH,
+  WIRE_DECLARE,
+  WIRE_DELETE,
+  WIRE_MARK,
+  WIRE_ROLE,
+  WIRE_SCOPE_BEGIN,
+  WIRE_SCOPE_END,
+  WIRE_SUMS,
+  WIRE_UPSERT,
+} from './ops.js';
+import { decodeDelete, decodeUpsert } from './record-codec.js';
+
+/** No more ops. */
+export const OP_END = 0;
+/** Not msgpack, or no op: what follows cannot be found any more. */
+export const OP_BAD = -1;
+/** An op that is well formed as msgpack, but says nothing sensible: skipped. */
+export const OP_REFUSED = -2;
+/** An op with a number this version does not know: skipped. */
+export const OP_UNKNOWN = -3;
+
+const U32_MAX = 0xffffffff;
+
+export class OpReader {
+  /** Record of the last UPSERT, or key of the last DELETE, at 0. */
+  readonly record: Memory = allocateMemory(MAX_RECORD_BYTES);
+  isFresh = false;
+  segment = 0;
+  count = 0;
+  lo = 0;
+  hi = 0;
+  level = 0;
+  index = 0;
+  /** Triples (count, lo, hi) of the last SUMS. */
+  readonly sums = new Uint32Array(SUMS_WIDTH * 3);
+  role = 0;
+  term = 0;
+  isFormer = false;
+  seeds: Seed[] = [];
+  readonly #c = new ByteCursor();
+  readonly #text = new TextDecoder('utf-8');
+
+  start(u8: Uint8Array, from: number, to: number): void {
+    this.#c.reset(u8, from, to);
+  }
+
+  /** The bytes of the op that `next` began at, for the quarantine. */
+  opStart = 0;
+  get opEnd(): number {
+    return this.#c.at;
+  }
+  get bytes(): Uint8Array {
+    return this.#c.u8;
+  }
+
+  /** The next op's WIRE_* number with its fields set, or OP_*. */
+  next(): number {
+    const c = this.#c;
+    if (c.at >= c.end) return OP_END;
+    this.opStart = c.at;
+    const elements = c.array();
+    if (elements < 1) return OP_BAD;
+    const head = c.uint();
+    if (head < 0) return OP_BAD;
+    const op = head & OP_MASK;
+    if (op === WIRE_UPSERT && head < 64) return this.#upsert(elements, head);
+    if (head > OP_MASK) return this.#skip(OP_UNKNOWN);
+    if (op === WIRE_DELETE) {
+      const isGood = elements >= 2 && decodeDelete(c, this.record);
+      return isGood ? this.#rest(op, elements - 2) : this.#skip(OP_REFUSED);
+    }
+    return this.#other(op, elements);
+  }
+
+  #upsert(elements: number, head: number): number {
+    this.isFresh = (head & UPSERT_FRESH) !== 0;
+    const length = elements < 4 ? 0 : decodeUpsert(this.#c, elements - 1, head, this.record);
+    return length > 0 ? WIRE_UPSERT : this.#skip(OP_REFUSED);
+  }
+
+  #other(op: number, elements: number): number {
+    let used: number;
+    switch (op) {
+      case WIRE_SCOPE_BEGIN:
+        used = this.#scopeBegin();
+        break;
+      case WIRE_SCOPE_END:
+        used = this.#scopeEnd();
+        break;
+      case WIRE_MARK:
+        used = this.#mark();
+        break;
+      case WIRE_SUMS:
+        used = this.#readSums();
+        break;
+      case WIRE_ROLE:
+        used = this.#readRole();
+        break;
+      case WIRE_DECLARE:
+        used = this.#declare();
+        break;
+      default:
+        return this.#skip(OP_UNKNOWN);
+    }
+    return used > 0 && used <= elements ? this.#rest(op, elements - used) : this.#skip(OP_REFUSED);
+  }
+
+  #scopeBegin(): number {
+    this.segment = this.#c.uint();
+    return this.segment >= 0 && this.segment < SEGMENTS ? 2 : 0;
+  }
+
+  #scopeEnd(): number {
+    this.segment = this.#c.uint();
+    return this.#sum() && this.segment >= 0 && this.segment < SEGMENTS ? 5 : 0;
+  }
+
+  #mark(): number {
+    return this.#sum() ? 4 : 0;
+  }
+
+  #sum(): boolean {
+    this.count = this.#c.uint();
+    this.lo = this.#c.uint();
+    this.hi = this.#c.uint();
+    return (
+      this.count >= 0 &&
+      this.lo >= 0 &&
+      this.hi >= 0 &&
+      this.count <= U32_MAX &&
+      this.lo <= U32_MAX &&
+      this.hi <= U32_MAX
+    );
+  }
+
+  #readSums(): number {
+    const c = this.#c;
+    this.level = c.uint();
+    this.index = c.uint();
+    const bytes = c.bin();
+    if (bytes !== SUMS_BYTES || this.index < 0 || this.index >= SUMS_WIDTH) return 0;
+    if (!((this.level === 1 && this.index === 0) || this.level === 2)) return 0;
+    for (let i = 0, p = c.at; i < this.sums.length; i++, p += 4) {
+      this.sums[i] = (c.u8[p] << 24) | (c.u8[p + 1] << 16) | (c.u8[p + 2] << 8) | c.u8[p + 3];
+    }
+    c.at += bytes;
+    return 4;
+  }
+
+  #readRole(): number {
+    this.role = this.#c.uint();
+    this.term = this.#c.uint();
+    return this.role >= 0 && this.role <= 255 && this.term >= 0 ? 3 : 0;
+  }
+
+  #declare(): number {
+    const c = this.#c;
+    this.seeds = [];
+    this.term = c.uint();
+    const isFormer = c.at < c.end ? c.u8[c.at++] : 0;
+    const n = c.array();
+    if (this.term < 0 || (isFormer !== 0xc2 && isFormer !== 0xc3) || n < 0 || n > OWNERS_MAX) return 0;
+    this.isFormer = isFormer === 0xc3;
+    const seeds: Seed[] = [];
+    for (let i = 0; i < n; i++) {
+      if (c.array() !== 3) return 0;
+      const nameBytes = c.str();
+      if (nameBytes < 1 || nameBytes > NAME_MAX_BYTES) return 0;
+      const node = this.#text.decode(c.u8.subarray(c.at, c.at + nameBytes));
+      c.at += nameBytes;
+      if (c.bin() !== 16) return 0;
+      const incarnation = c.u8.slice(c.at, c.at + 16);
+      c.at += 16;
+      const cut = c.uint();
+      if (cut < 0) return 0;
+      seeds.push({ node, incarnation, cut });
+    }
+    this.seeds = seeds;
+    return 4;
+  }
+
+  /** Steps over elements that a later version added. */
+  #rest(op: number, elements: number): number {
+    for (let i = 0; i < elements; i++) if (!this.#c.skip()) return OP_BAD;
+    return op;
+  }
+
+  /** Goes back to the start of the op and steps over it whole. */
+  #skip(verdict: number): number {
+    this.#c.at = this.opStart;
+    return this.#c.skip() ? verdict : OP_BAD;
+  }
+}

@@ -1,0 +1,110 @@
+/** Appends ops to a frame's payload. Every method returns false, with nothing written, when the op does not fit. */
+import type { Memory } from '../flow/record.js';
+import { ByteWriter } from './byte-writer.js';
+import {
+  SUMS_BYTES,
+  WIRE_DECLARE,
+  WIRE_MARK,
+  WIRE_ROLE,
+  WIRE_SCOPE_BEGIN,
+  WIRE_SCOPE_END,
+  WIRE_SUMS,
+} from './ops.js';
+import { encodeDelete, encodeUpsert } from './record-codec.js';
+
+/** Whose image the receivers may start from: an incarnation, and the last sequence of it that the sender applied. */
+export interface Seed {
+  node: string;
+  incarnation: Uint8Array;
+  cut: number;
+}
+
+export class OpWriter {
+  readonly bytes = new ByteWriter();
+  readonly #text = new TextEncoder();
+
+  upsert(m: Memory, at: number, isFresh: boolean): boolean {
+    return encodeUpsert(this.bytes, m, at, isFresh);
+  }
+
+  delete(m: Memory, at: number): boolean {
+    return encodeDelete(this.bytes, m, at);
+  }
+
+  scopeBegin(segment: number): boolean {
+    const w = this.bytes;
+    if (!w.hasRoom(7)) return false;
+    w.array(2);
+    w.byte(WIRE_SCOPE_BEGIN);
+    w.uint(segment);
+    return true;
+  }
+
+  /** The sum is of the segment's image as it stands after the run. */
+  scopeEnd(segment: number, count: number, lo: number, hi: number): boolean {
+    const w = this.bytes;
+    if (!w.hasRoom(22)) return false;
+    w.array(5);
+    w.byte(WIRE_SCOPE_END);
+    w.uint(segment);
+    w.uint(count);
+    w.uint(lo);
+    w.uint(hi);
+    return true;
+  }
+
+  /** `sums` holds SUMS_WIDTH triples (count, lo, hi). */
+  sums(level: number, index: number, sums: Uint32Array): boolean {
+    const w = this.bytes;
+    if (!w.hasRoom(10 + SUMS_BYTES)) return false;
+    w.array(4);
+    w.byte(WIRE_SUMS);
+    w.uint(level);
+    w.uint(index);
+    w.binHead(SUMS_BYTES);
+    for (let i = 0; i < SUMS_BYTES / 4; i++) w.word(sums[i]);
+    return true;
+  }
+
+  mark(count: number, lo: number, hi: number): boolean {
+    const w = this.bytes;
+    if (!w.hasRoom(19)) return false;
+    w.array(6);
+    w.byte(WIRE_MARK);
+    w.uint(count);
+    w.uint(lo);
+    w.uint(hi);
+    w.uint(0); // expectations: count
+    w.uint(0); // and sum
+    return true;
+  }
+
+  declare(term: number, isFormer: boolean, seeds: readonly Seed[]): boolean {
+    const w = this.bytes;
+    const names = seeds.map((s) => this.#text.encode(s.node));
+    const bytes = names.reduce((sum, name) => sum + name.length + 2 + 1 + 18 + 9, 0);
+    if (!w.hasRoom(16 + bytes)) return false;
+    w.array(4);
+    w.byte(WIRE_DECLARE);
+    w.uint(term);
+    w.byte(isFormer ? 0xc3 : 0xc2);
+    w.array(seeds.length);
+    for (let i = 0; i < seeds.length; i++) {
+      w.array(3);
+      w.str(names[i]);
+      w.bin(seeds[i].incarnation);
+      w.uint(seeds[i].cut);
+    }
+    return true;
+  }
+
+  role(role: number, term: number): boolean {
+    const w = this.bytes;
+    if (!w.hasRoom(12)) return false;
+    w.array(3);
+    w.byte(WIRE_ROLE);
+    w.uint(role);
+    w.uint(term);
+    return true;
+  }
+}

@@ -1,0 +1,105 @@
+/** Debian's conntrackd as a contender: FTFW mode over multicast, with buffers and tables as large as they need be. */
+import type { ChildProcess } from 'node:child_process';
+import { openSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ended } from '../lab/command.js';
+import { eventually } from '../lab/deadline.js';
+import type { FirewallName, Lab } from '../lab/lab.js';
+import type { Contender } from './contender.js';
+
+const NODES = ['fw1', 'fw2'] as const;
+const TABLE_FLOWS = 2 << 20;
+
+function configuration(directory: string, fw: FirewallName): string {
+  const number = NODES.indexOf(fw as (typeof NODES)[number]) + 1;
+  return `Sync {
+  Mode FTFW { ResendQueueSize 131072 PurgeTimeout 60 ACKWindowSize 300 DisableExternalCache Off }
+  Multicast {
+    IPv4_address 225.0.0.50
+    Group 3780
+    IPv4_interface 10.9.0.${number}
+    Interface sync
+    SndSocketBuffer 24985600
+    RcvSocketBuffer 24985600
+    Checksum on
+  }
+}
+General {
+  Systemd off
+  Syslog off
+  HashSize ${TABLE_FLOWS / 8}
+  HashLimit ${TABLE_FLOWS}
+  LogFile ${directory}/${fw}.log
+  LockFile ${directory}/${fw}.lock
+  UNIX { Path ${directory}/${fw}.sock }
+  NetlinkBufferSize ${16 << 20}
+  NetlinkBufferSizeMaxGrowth ${128 << 20}
+  NetlinkOverrunResync On
+  EventIterationLimit 200
+  Filter From Userspace {
+    Protocol Accept { TCP SCTP UDP ICMP }
+    Address Ignore { IPv4_address 127.0.0.1 IPv4_address 10.9.0.1 IPv4_address 10.9.0.2 }
+  }
+}
+`;
+}
+
+export class ConntrackdContender implements Contender {
+  readonly name = 'conntrackd';
+  private readonly children = new Map<FirewallName, ChildProcess>();
+
+  constructor(private readonly lab: Lab) {}
+
+  async start(): Promise<void> {
+    const { lab } = this;
+    for (const fw of NODES) {
+      writeFileSync(this.file(fw), configuration(lab.directory, fw));
+      const log = openSync(join(lab.directory, `${fw}.out`), 'w');
+      this.children.set(
+        fw,
+        lab.spawn(fw, ['conntrackd', '-C', this.file(fw)], { stdio: ['ignore', log, log] }),
+      );
+    }
+    for (const fw of NODES) {
+      await eventually(`conntrackd answers in ${fw}`, { withinMs: 15_000 }, async () => {
+        return (await this.flows(fw, 'internal')) !== undefined;
+      });
+    }
+  }
+
+  pids(): readonly [number, number] {
+    const [active, backup] = NODES.map((fw) => this.children.get(fw)?.pid ?? 0);
+    return [active, backup];
+  }
+
+  async replicated(): Promise<number> {
+    return (await this.flows('fw2', 'external')) ?? 0;
+  }
+
+  /** The command returns when the commit is through. */
+  async commit(): Promise<number> {
+    const start = performance.now();
+    await this.lab.exec('fw2', ['conntrackd', '-C', this.file('fw2'), '-c']);
+    return performance.now() - start;
+  }
+
+  async longestPauses(): Promise<readonly [undefined, undefined]> {
+    return [undefined, undefined];
+  }
+
+  async stop(): Promise<void> {
+    for (const child of this.children.values()) child.kill('SIGTERM');
+    await Promise.all([...this.children.values()].map(ended));
+  }
+
+  private file(fw: FirewallName): string {
+    return join(this.lab.directory, `${fw}.conf`);
+  }
+
+  /** Flows in its internal or external cache, or undefined while it does not answer. */
+  private async flows(fw: FirewallName, cache: 'internal' | 'external'): Promise<number | undefined> {
+    const { stdout } = await this.lab.tryExec(fw, ['conntrackd', '-C', this.file(fw), '-s']);
+    const count = new RegExp(`cache ${cache}:\\s*\\n\\s*current active connections:\\s*(\\d+)`).exec(stdout);
+    return count ? Number(count[1]) : undefined;
+  }
+}

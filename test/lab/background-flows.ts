@@ -1,0 +1,52 @@
+/** Flows of the generator in a firewall's kernel, without any traffic behind them. */
+import type { ChildProcess } from 'node:child_process';
+import { ended } from './command.js';
+import type { GeneratorReport, GeneratorVerb } from './flow-generator.js';
+import type { Lab, NodeName } from './lab.js';
+import { program } from './program.js';
+
+const GENERATOR_PROGRAM = 'test/lab/flow-generator-program';
+
+export interface GenerateOptions {
+  /** Number of the first flow. */
+  readonly first?: number;
+  /** As fast as the kernel goes when absent. */
+  readonly perSecond?: number;
+}
+
+/** Creates, updates or deletes `count` numbered flows in a node's kernel. */
+export async function generate(
+  lab: Lab,
+  node: NodeName,
+  verb: GeneratorVerb,
+  count: number,
+  { first = 0, perSecond = 0 }: GenerateOptions = {},
+): Promise<GeneratorReport> {
+  const argv = [...program(GENERATOR_PROGRAM), verb, ...[count, first, perSecond].map(String)];
+  return JSON.parse(await lab.exec(node, argv)) as GeneratorReport;
+}
+
+/** Flows that come and go in a node's kernel until `stop`. */
+export class Churn {
+  private output = '';
+
+  private constructor(private readonly child: ChildProcess) {
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.output += text;
+    });
+  }
+
+  /** Starts to create and delete flows, `perSecond` of each, `alive` at a time. */
+  static start(lab: Lab, node: NodeName, perSecond: number, alive: number): Churn {
+    const argv = [...program(GENERATOR_PROGRAM), 'churn', String(perSecond), String(alive)];
+    return new Churn(lab.spawn(node, argv, { stdio: ['pipe', 'pipe', 'inherit'] }));
+  }
+
+  /** Ends it, with every flow it made deleted, and resolves with what it did. */
+  async stop(): Promise<GeneratorReport> {
+    const closed = new Promise((resolve) => this.child.once('close', resolve));
+    this.child.stdin?.end();
+    await Promise.all([closed, ended(this.child)]);
+    return JSON.parse(this.output) as GeneratorReport;
+  }
+}

@@ -1,0 +1,150 @@
+/** A conntwin daemon in a firewall of the lab: its configuration, its life, and the commands sent to it. */
+import type { ChildProcess } from 'node:child_process';
+import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { ControlClient } from '../../src/control/client.js';
+import type { FailoverReport, ReplicaReport, Role, StatusReport } from '../../src/control/messages.js';
+import { type CommandResult, ended } from './command.js';
+import { eventually } from './deadline.js';
+import type { FirewallName, Lab } from './lab.js';
+import { CONNTWIN_PROGRAM, program } from './program.js';
+
+const START_WITHIN_MS = 15_000;
+const STOP_WITHIN_MS = 10_000;
+/** Group and port of the labs' sync links. */
+export const SYNC_GROUP = '225.0.0.50';
+export const SYNC_PORT = 3780;
+
+/** Configuration sections that differ from the lab's own; each replaces the whole section. */
+export type ConfigOverrides = Readonly<Record<string, unknown>>;
+
+/** One firewall's daemon; it can be started again after a stop or a kill and finds its run directory as it was. */
+export class LabDaemon {
+  readonly configFile: string;
+  readonly socket: string;
+  readonly logFile: string;
+  private child: ChildProcess | undefined;
+  private client: ControlClient | undefined;
+  private readonly conntwin = program(CONNTWIN_PROGRAM);
+
+  constructor(
+    private readonly lab: Lab,
+    readonly name: FirewallName,
+    overrides: ConfigOverrides = {},
+  ) {
+    const directory = join(lab.directory, name);
+    mkdirSync(directory, { recursive: true });
+    this.configFile = join(directory, 'conntwin.yaml');
+    this.socket = join(directory, 'control.sock');
+    this.logFile = join(directory, 'daemon.log');
+    const number = lab.firewalls.indexOf(name) + 1;
+    const config = {
+      node: { name, cluster: 'lab' },
+      links: [
+        { interface: 'sync', address: `10.9.0.${number}`, group: SYNC_GROUP, port: SYNC_PORT, mtu: 1500 },
+      ],
+      security: 'none',
+      control: { socket: this.socket },
+      state_dir: directory,
+      ...overrides,
+    };
+    writeFileSync(this.configFile, stringify(config));
+  }
+
+  /** Process id while it runs. */
+  get pid(): number | undefined {
+    return this.child?.exitCode === null && this.child.signalCode === null ? this.child.pid : undefined;
+  }
+
+  /** Starts it and resolves when it answers `status`; throws with the end of its log if it does not. */
+  async start(): Promise<void> {
+    if (this.pid !== undefined) throw new Error(`the daemon of ${this.name} runs already`);
+    const log = openSync(this.logFile, 'a');
+    const command = [...this.conntwin, '--config', this.configFile, 'daemon'];
+    const child = this.lab.spawn(this.name, command, { stdio: ['ignore', log, log] });
+    this.child = child;
+    try {
+      await eventually(`the daemon of ${this.name} answers`, { withinMs: START_WITHIN_MS }, async () => {
+        return this.pid === undefined || (await this.status());
+      });
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n${this.logEnd()}`, { cause: error });
+    }
+    if (this.pid === undefined) throw new Error(`the daemon of ${this.name} ended:\n${this.logEnd()}`);
+  }
+
+  /** Asks it to end (SIGTERM) and resolves with its exit code. */
+  async stop(): Promise<number> {
+    const child = this.child;
+    if (child === undefined) return 0;
+    child.kill('SIGTERM');
+    await eventually(`the daemon of ${this.name} stops`, { withinMs: STOP_WITHIN_MS }, () => {
+      return this.pid === undefined;
+    });
+    this.forget();
+    return child.exitCode ?? 128;
+  }
+
+  /** Ends it at once (SIGKILL). */
+  async kill(): Promise<void> {
+    const child = this.child;
+    if (child === undefined) return;
+    child.kill('SIGKILL');
+    await ended(child);
+    this.forget();
+  }
+
+  /** What `conntwin status` says, asked through the control socket from this process. */
+  async status(): Promise<StatusReport> {
+    this.client ??= await ControlClient.connect(this.socket);
+    try {
+      return await this.client.status();
+    } catch (error) {
+      this.forget(false);
+      throw error;
+    }
+  }
+
+  /** Changes the role through the control socket and resolves with the report, without the start of a process. */
+  async failover(role: Role): Promise<FailoverReport> {
+    const client = await ControlClient.connect(this.socket);
+    try {
+      return await client.failover(role, () => undefined);
+    } finally {
+      client.close();
+    }
+  }
+
+  /** This node's replica of another, or undefined while it has none. */
+  async replicaOf(node: FirewallName): Promise<ReplicaReport | undefined> {
+    return (await this.status()).replicas.find((replica) => replica.node === node);
+  }
+
+  /** Runs a conntwin command as a user of this firewall would; resolves whatever its exit code. */
+  cli(args: readonly string[], timeoutMs = 60_000): Promise<CommandResult> {
+    return this.lab.tryExec(this.name, [...this.conntwin, '--config', this.configFile, ...args], {
+      timeoutMs,
+    });
+  }
+
+  /** `conntwin verify`, tried until it exits 0; throws with the last answer after the deadline. */
+  async verified(withinMs: number): Promise<void> {
+    await eventually(`verify exits 0 on ${this.name}`, { withinMs, everyMs: 200 }, async () => {
+      const { code, stdout, stderr } = await this.cli(['verify']);
+      if (code !== 0) throw new Error(`exit code ${code}: ${stdout}${stderr}`);
+      return true;
+    });
+  }
+
+  /** The end of its log. */
+  logEnd(): string {
+    return readFileSync(this.logFile, 'utf8').slice(-3000);
+  }
+
+  private forget(isProcessGone = true): void {
+    this.client?.close();
+    this.client = undefined;
+    if (isProcessGone) this.child = undefined;
+  }
+}

@@ -1,0 +1,109 @@
+/** The event socket of the kernel twin: a bounded queue that loses what does not fit, as netlink does. */
+import type { EventSink } from '../../src/flow/kernel-port.js';
+import { allocateMemory, copyRecord, lengthOf, type Memory } from '../../src/flow/record.js';
+
+/** Receive buffer that one event takes, whatever its size (FACTS: 1,280). Bytes. */
+export const EVENT_BYTES = 1280;
+
+interface QueuedEvent {
+  readonly kind: number;
+  readonly m: Memory;
+  readonly seen: number;
+  readonly portId: number;
+  readonly status: number;
+  readonly flow: object;
+}
+
+/** How the socket was set up. */
+export interface EventQueueOptions {
+  bufferBytes: number;
+  /** NETLINK_NO_ENOBUFS (F3); without it an overrun makes the socket deaf until it was read to empty (F2). */
+  noEnobufs: boolean;
+  /** NETLINK_BROADCAST_ERROR: an undelivered DESTROY is repeated until it arrives. */
+  reliable: boolean;
+  /** Probability that an event overtakes the one before it of the same flow, from another CPU (F12). */
+  swapRate: number;
+  random: () => number;
+}
+
+/** Copy of a record in memory of its own size. */
+export function cloneRecord(m: Memory, at: number): Memory {
+  const copy = allocateMemory(lengthOf(m, at));
+  copyRecord(m, at, copy, 0);
+  return copy;
+}
+
+/** Events between the twin and its reader. */
+export class EventQueue {
+  readonly options: EventQueueOptions;
+  /** Events lost so far, as SO_MEMINFO's drop counter tells. */
+  drops = 0;
+  #events: QueuedEvent[] = [];
+  #head = 0;
+  #undelivered: QueuedEvent[] = [];
+  #isDeaf = false;
+
+  constructor(options: EventQueueOptions) {
+    this.options = options;
+  }
+
+  get length(): number {
+    return this.#events.length - this.#head;
+  }
+
+  /** DESTROYs that wait for room (reliable delivery only). */
+  get waiting(): number {
+    return this.#undelivered.length;
+  }
+
+  /** Queues an event, or loses it and returns false. */
+  push(
+    kind: number,
+    m: Memory,
+    at: number,
+    seen: number,
+    portId: number,
+    status: number,
+    flow: object,
+    isDestroy: boolean,
+  ): boolean {
+    const event = { kind, m: cloneRecord(m, at), seen, portId, status, flow };
+    if (this.#isDeaf || (this.length + 1) * EVENT_BYTES > this.options.bufferBytes) {
+      this.drops++;
+      if (!this.options.noEnobufs) this.#isDeaf = true;
+      if (this.options.reliable && isDestroy) this.#undelivered.push(event);
+      return false;
+    }
+    const last = this.#events.at(-1);
+    this.#events.push(event);
+    const isSwapped = this.length > 1 && last?.flow === flow && this.options.random() < this.options.swapRate;
+    if (isSwapped && last !== undefined) {
+      this.#events[this.#events.length - 1] = last;
+      this.#events[this.#events.length - 2] = event;
+    }
+    return true;
+  }
+
+  /** Hands over at most `limit` events; true if more are queued. */
+  drain(sink: EventSink, limit: number): boolean {
+    for (let i = 0; i < limit && this.#head < this.#events.length; i++) {
+      const event = this.#events[this.#head++];
+      sink.event(event.kind, event.m, 0, event.seen, event.portId, event.status);
+    }
+    if (this.#head > 1024 || this.#head === this.#events.length) {
+      this.#events.splice(0, this.#head);
+      this.#head = 0;
+    }
+    if (this.length > 0) return true;
+    this.#isDeaf = false;
+    return this.#retry();
+  }
+
+  /** The kernel's worker tries its undelivered DESTROYs again; true if any came through. */
+  #retry(): boolean {
+    const room = Math.floor(this.options.bufferBytes / EVENT_BYTES) - this.length;
+    if (this.#undelivered.length === 0 || room <= 0) return false;
+    this.#events.push(...this.#undelivered.splice(0, room));
+    return true;
+  }
+}

@@ -1,0 +1,418 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { runCli } from '../../../src/cli/program.js';
+import { ControlServer } from '../../../src/control/server.js';
+import { recordFromFlow } from '../../../src/flow/flow.js';
+import { allocateMemory, MAX_RECORD_BYTES } from '../../../src/flow/record.js';
+import { FakeBackend, sampleStatus } from '../control/fake-backend.js';
+
+let folder: string;
+let socket: string;
+let server: ControlServer;
+const backend = new FakeBackend();
+const fresh = new FakeBackend();
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'ct-cli-'));
+  socket = join(folder, 'control.sock');
+  server = await ControlServer.listen(socket, backend);
+});
+afterAll(() => {
+  server.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+beforeEach(() => {
+  Object.assign(backend, {
+    report: sampleStatus(),
+    failoverReport: { ...fresh.failoverReport },
+    verifyReport: { ...fresh.verifyReport },
+    error: undefined,
+    batches: [],
+  });
+  backend.asked.length = 0;
+});
+
+interface Outcome {
+  code: number;
+  out: string;
+  err: string;
+}
+
+async function run(argv: readonly string[], options: { isInteractive?: boolean; stopAfter?: number } = {}) {
+  const outcome: Outcome = { code: -1, out: '', err: '' };
+  const stop = new AbortController();
+  let pieces = 0;
+  outcome.code = await runCli(argv, {
+    out: async (text) => {
+      outcome.out += text;
+      if (++pieces === options.stopAfter) stop.abort();
+    },
+    err: (text) => {
+      outcome.err += text;
+    },
+    isInteractive: options.isInteractive === true,
+    signal: stop.signal,
+  });
+  return outcome;
+}
+
+/** Runs with the fake daemon's socket. */
+const call = (line: string, options?: { isInteractive?: boolean; stopAfter?: number }) =>
+  run(['--socket', socket, ...line.split(' ')], options);
+
+describe('status', () => {
+  test('as JSON has everything, the names of the contract included', async () => {
+    const { code, out } = await call('status --json');
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toEqual(sampleStatus());
+  });
+
+  test('for people begins with who this is and what is wrong', async () => {
+    const { code, out } = await call('status');
+    expect(code).toBe(0);
+    const lines = out.split('\n');
+    expect(lines[0]).toBe(
+      'fw1 in edge: BACKUP, ready, commit runs  (term 1700000000001, up 1 h 2 min, conntwin 0.1.0)',
+    );
+    expect(lines[1]).toBe('! the sync link is not sealed');
+    expect(out).toContain('mirror          12      89abcdef01234567  501       7 events lost and audited');
+    expect(out).toContain('replica of fw2  20,000  0123456789abcdef  40001     in sync, 4 in this kernel');
+    expect(out).toContain('fw2   primary  yes    40001     500 of 501       1.5 ms  proven');
+    expect(out).toContain('sync  up     10.9.0.1  225.0.0.50:3780  501 frames, 60.0 kB');
+    expect(out).toContain(
+      'last promote: 20,000 committed, 3 kept, 2 updated, 1 replaced, 5 rejected (helper-unknown 4, table-full 1) in 62 ms from fw2, 2023-11-14 22:13:20 UTC',
+    );
+    expect(out).toContain('audits: background runs; 9 so far (1 unclean), 2 flows put right');
+  });
+
+  test('of a node in step says that all is well', async () => {
+    backend.report.warnings = [];
+    expect((await call('status')).out.split('\n')[1]).toBe('all is well');
+  });
+
+  test('names every trouble: split brain, silence, an unproven replica, a dead link', async () => {
+    const { report } = backend;
+    report.role = 'primary';
+    report.peers.push({ ...report.peers[0], node: 'fw3', alive: false });
+    report.replicas[0].inSync = false;
+    report.links[0].isUp = false;
+    report.mirrorReady = false;
+    report.state = 'joining';
+    report.peers[0].verdict = 'suspect';
+    const { out } = await call('status');
+    expect(out.split('\n').filter((line) => line.startsWith('! '))).toEqual([
+      '! split brain: fw2 is primary too, make one of them backup',
+      '! joining: flows are not sorted out yet, wait a moment',
+      '! the first dump of the kernel is not whole yet',
+      '! link sync is down',
+      '! fw2 has no proven replica of this node (suspect)',
+      '! fw3 is silent',
+      '! the replica of fw2 is not proven',
+      '! the sync link is not sealed',
+    ]);
+  });
+
+  test('of a node that just started has no holes', async () => {
+    Object.assign(backend.report, { peers: [], replicas: [], links: [], lastPromote: null });
+    const { out } = await call('status');
+    expect(out).toContain('! no peer is heard');
+    expect(out).toContain('last promote: none since the start');
+    expect(out).not.toMatch(/undefined|NaN|null/);
+  });
+
+  test('--watch asks again every second until it is stopped', async () => {
+    const { code, out } = await call('status --watch --json', { stopAfter: 2 });
+    expect(code).toBe(0);
+    expect(backend.asked).toEqual(['status', 'status']);
+    expect(
+      out
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line).node),
+    ).toEqual(['fw1', 'fw1']);
+  });
+});
+
+describe('failover and commit', () => {
+  test('say what was done and exit with the report’s code', async () => {
+    backend.failoverReport.exitCode = 3;
+    backend.failoverReport.reasons = ['fw2 was silent: its last 12 ms may be missing'];
+    const { code, out, err } = await call('failover primary');
+    expect(out).toBe(
+      'role primary, term 9\n' +
+        '20,000 committed, 3 kept, 2 updated, 1 replaced, 5 rejected (helper-unknown 4, table-full 1) in 62 ms from fw2, 2023-11-14 22:13:20 UTC\n' +
+        '! fw2 was silent: its last 12 ms may be missing\n',
+    );
+    expect([code, err, backend.asked]).toEqual([3, '', ['failover primary']]);
+  });
+
+  test('draw progress for somebody who looks, and wipe it', async () => {
+    const { err } = await call('commit', { isInteractive: true });
+    const wipe = '\r\x1b[K';
+    expect(err.endsWith(wipe)).toBe(true);
+    expect(err.split(wipe).at(-2)).toMatch(/^create: 500 of 20,000 {2}\([\d.]+ m?s\)$/);
+  });
+
+  test('as JSON are the report', async () => {
+    expect(JSON.parse((await call('failover fault --json')).out)).toEqual(backend.failoverReport);
+    expect(JSON.parse((await call('commit --json')).out)).toEqual(backend.failoverReport);
+    expect(backend.asked).toEqual(['failover fault', 'commit']);
+  });
+});
+
+describe('verify', () => {
+  test('exits 0 when all is equal', async () => {
+    const { code, out } = await call('verify');
+    expect(code).toBe(0);
+    expect(out).toBe(
+      'kernel 12 flows, mirror 12 flows: equal\nreplica on fw2: proven at 501\nequal (20 ms)\n',
+    );
+  });
+
+  test('exits 1 and names the differences', async () => {
+    Object.assign(backend.verifyReport, {
+      exitCode: 1,
+      differenceCount: 2,
+      differences: [{ kind: 'missing', flow: 'tcp 6 src=10.0.0.1' }],
+    });
+    const { code, out } = await call('verify');
+    expect(code).toBe(1);
+    expect(out).toContain('12 flows: 2 differences\n  missing: tcp 6 src=10.0.0.1\n  ... and 1 more\n');
+  });
+
+  test('exits 3 when it cannot be proven, also as JSON', async () => {
+    Object.assign(backend.verifyReport, { exitCode: 3, reasons: ['no peer'] });
+    const { code, out } = await call('verify --json');
+    expect([code, JSON.parse(out)]).toEqual([3, backend.verifyReport]);
+  });
+});
+
+test('resync and flush pass their word on and print the answer', async () => {
+  expect(await call('resync send')).toEqual({ code: 0, out: 'send done\n', err: '' });
+  expect(await call('flush external')).toEqual({ code: 0, out: 'external flushed\n', err: '' });
+  expect(JSON.parse((await call('flush kernel --json')).out)).toEqual({
+    flows: 12,
+    message: 'kernel flushed',
+  });
+  expect(backend.asked).toEqual(['resync send', 'flush external', 'flush kernel']);
+});
+
+describe('flows', () => {
+  /** Packed records of TCP flows from these source ports. */
+  function packed(...ports: number[]): Uint8Array {
+    const memory = allocateMemory(ports.length * MAX_RECORD_BYTES);
+    let at = 0;
+    for (const sourcePort of ports) {
+      const original = { source: '10.1.0.1', destination: '10.2.0.1', sourcePort, destinationPort: 443 };
+      const protoinfo = { kind: 'tcp', state: 'ESTABLISHED' } as const;
+      const status: ('ASSURED' | 'SEEN_REPLY')[] = ['SEEN_REPLY', 'ASSURED'];
+      const flow = { family: 'ipv4', protocol: 'tcp', original, status, timeout: 300, protoinfo } as const;
+      at += recordFromFlow({ ...flow, status }, memory, at);
+    }
+    return memory.u8.slice(0, at);
+  }
+
+  test('list prints a line for each record of each batch, as conntrack -L', async () => {
+    backend.batches = [packed(1001, 1002), packed(1003)];
+    const { code, out, err } = await call('flows list', { isInteractive: true });
+    expect([code, err]).toEqual([0, '3 flows\n']);
+    expect(out.split('\n')).toHaveLength(4);
+    expect(out.split('\n')[1]).toMatch(
+      /^tcp +6 300 ESTABLISHED src=10\.1\.0\.1 dst=10\.2\.0\.1 sport=1002 dport=443 src=10\.2\.0\.1 .*\[ASSURED\]/,
+    );
+  });
+
+  test('list as extended and as JSON, one object a line', async () => {
+    backend.batches = [packed(1001)];
+    expect((await call('flows list -o extended')).out).toMatch(/^ipv4 +2 tcp +6 /);
+    const json = (await call('flows list --json')).out;
+    expect(JSON.parse(json)).toMatchObject({ protocol: 'tcp', original: { sourcePort: 1001 } });
+    expect((await call('flows list -o json')).out).toBe(json);
+  });
+
+  test('records of another layout are an error, not garbage', async () => {
+    backend.batches = [packed(1001).slice(0, 50)];
+    const { code, err } = await call('flows list');
+    expect(code).toBe(4);
+    expect(err).toContain('use the same version of conntwin');
+  });
+
+  test('filters reach the daemon as they were meant', async () => {
+    const { code, out } = await call(
+      'flows count --table external --node fw2 --protocol TCP --src 10.1.0.0/16 --dst 10.2.0.1 --sport 0 --dport 443 ' +
+        '--mark 0x10/0xf0 --zone 7 --state established --status assured,UNREPLIED --status src_nat --family ipv4 -q 10.2.0.254',
+    );
+    expect([code, out]).toEqual([0, '20000\n']);
+    expect(backend.asked).toEqual([
+      {
+        table: 'external',
+        node: 'fw2',
+        filter: {
+          family: 'ipv4',
+          protocol: 'tcp',
+          source: '10.1.0.0/16',
+          destination: '10.2.0.1',
+          replyDestination: '10.2.0.254',
+          sourcePort: 0,
+          destinationPort: 443,
+          mark: '0x10/0xf0',
+          zone: 7,
+          state: 'ESTABLISHED',
+          status: ['ASSURED', 'UNREPLIED', 'SRC_NAT'],
+        },
+      },
+    ]);
+  });
+
+  test('no filter is no filter, and the table is the kernel’s', async () => {
+    expect((await call('flows count --json')).out).toBe('{\n  "count": 20000\n}\n');
+    expect(backend.asked).toEqual([{ table: 'kernel', node: '', filter: { status: [] } }]);
+  });
+
+  test.each([
+    ['--protocol nonsense', 'protocol'],
+    ['--src 10.0.0.0/33', 'source: "10.0.0.0/33"'],
+    ['--sport 65536', 'The port is a number from 0 to 65535.'],
+    ['--mark x', 'mark: "x"'],
+    ['--state NOWHERE', 'state: "NOWHERE"'],
+    ['--status BLUE', 'status: "BLUE"'],
+    ['--family ipx', 'The family is one of ipv4, ipv6.'],
+    ['--table mirror', 'The table is one of kernel, internal, external.'],
+    ['--node fw2', 'add --table external'],
+  ])('count %s is a usage error', async (options, text) => {
+    const { code, err } = await call(`flows count ${options}`);
+    expect(code).toBe(2);
+    expect(err).toContain(text);
+    expect(backend.asked).toEqual([]);
+  });
+});
+
+describe('errors are one line and an exit code', () => {
+  test.each([
+    ['statsu', "unknown command 'statsu' (Did you mean status?)"],
+    ['failover master', 'The role is one of primary, backup, fault.'],
+    ['failover', "missing required argument 'role'"],
+    ['status --jsn', "unknown option '--jsn'"],
+    ['daemon --log-level loud', 'not one of debug, info, warn, error'],
+  ])('conntwin %s: 2', async (line, text) => {
+    const { code, out, err } = await call(line);
+    expect([code, out]).toEqual([2, '']);
+    expect(err).toMatch(/^conntwin: [^\n]+\n$/);
+    expect(err).toContain(text);
+  });
+
+  test('no daemon: 4, and how to start one', async () => {
+    const { code, err } = await run(['--socket', join(folder, 'none.sock'), 'status']);
+    expect(code).toBe(4);
+    expect(err).toMatch(/^conntwin: no daemon on [^\n]+: start it \(systemctl start conntwin\)[^\n]+\n$/);
+  });
+
+  test('a refusal of the daemon: 4, in its own words', async () => {
+    backend.refuse('a promote runs: wait for it');
+    expect(await call('commit')).toEqual({
+      code: 4,
+      out: '',
+      err: 'conntwin: a promote runs: wait for it\n',
+    });
+  });
+
+  test('--help of every command has examples and exits 0', async () => {
+    const commands =
+      'daemon|status|failover|resync|verify|commit|flush|flows list|flows count|config check|config show|key generate';
+    for (const command of commands.split('|')) {
+      const { code, out } = await call(`${command} --help`);
+      expect([command, code]).toEqual([command, 0]);
+      expect(out).toContain(`conntwin ${command}`);
+      expect(out).toMatch(/Examples:\n {2}conntwin/);
+      expect(out).toContain('--json');
+    }
+    expect((await run(['--help'])).out).toContain('Exit codes:');
+    expect((await run(['--version'])).out).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect((await run([])).code).toBe(2);
+  });
+});
+
+describe('configuration', () => {
+  const text = () => `node: { name: fw1, cluster: edge }
+links: [ { interface: sync, address: 10.9.0.1, group: 225.0.0.50 } ]
+security: none
+control: { socket: ${socket} }
+kernel: { event_buffer: 512KiB, audit_interval: 1500ms }
+metrics: off
+`;
+  const write = (name: string, content: string) => {
+    const file = join(folder, name);
+    writeFileSync(file, content);
+    return file;
+  };
+
+  test('names the socket for every call', async () => {
+    const { code, out } = await run(['--config', write('c.yaml', text()), 'status', '--json']);
+    expect([code, JSON.parse(out).node]).toEqual([0, 'fw1']);
+  });
+
+  test('with an error elsewhere does not keep an operator from the status', async () => {
+    const file = write('broken.yaml', `${text()}nonsense: 1\n`);
+    expect((await run(['status', '--config', file])).code).toBe(0);
+  });
+
+  test('that was named and is not there is an error: 2', async () => {
+    const { code, err } = await run(['--config', '/nowhere.yaml', 'status']);
+    expect(code).toBe(2);
+    expect(err).toMatch(/^\/nowhere\.yaml: cannot be read \(ENOENT\)[^\n]+\n$/);
+  });
+
+  test('check says ok, or every problem with file and line: 2', async () => {
+    const right = write('right.yaml', text());
+    expect(await run(['config', 'check', right])).toEqual({ code: 0, out: `${right}: ok\n`, err: '' });
+    const wrong = write('wrong.yaml', text().replace('none', 'maybe').replace('512KiB', '5 apples'));
+    const { code, out, err } = await run(['--config', wrong, 'config', 'check']);
+    expect([code, out]).toEqual([2, '']);
+    const lines = err.trimEnd().split('\n');
+    expect(lines[0]).toContain(`${wrong}:3: security: "maybe" is not a choice, write`);
+    expect(lines[1]).toContain(`${wrong}:5: kernel.event_buffer: "5 apples" is not a size`);
+    expect(lines).toHaveLength(2);
+  });
+
+  test('show prints a configuration that means the same', async () => {
+    const first = await run(['config', 'show', write('show.yaml', text())]);
+    expect(first.out).toContain('event_buffer: 512KiB');
+    const second = await run(['config', 'show', write('shown.yaml', first.out)]);
+    expect(second).toEqual(first);
+    const json = JSON.parse((await run(['config', 'show', join(folder, 'show.yaml'), '--json'])).out);
+    expect(json).toMatchObject({
+      metrics: 'off',
+      kernel: { audit_interval: '1500ms' },
+      links: [{ mtu: 1500 }],
+    });
+  });
+
+  test('daemon does not start with a wrong one', async () => {
+    const { code, err } = await run(['--config', write('w.yaml', 'node: 1\n'), 'daemon']);
+    expect(code).toBe(2);
+    expect(err).toContain('w.yaml:1: node: 1 is not a section');
+  });
+});
+
+describe('key generate', () => {
+  test('writes 32 random bytes that only the owner reads, and never twice to one file', async () => {
+    const file = join(folder, 'key');
+    expect((await run(['key', 'generate', file])).code).toBe(0);
+    const key = readFileSync(file, 'latin1');
+    expect(Buffer.from(key, 'base64')).toHaveLength(32);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    const { code, err } = await run(['key', 'generate', file]);
+    expect(code).toBe(4);
+    expect(err).toContain('is not overwritten');
+    expect(readFileSync(file, 'latin1')).toBe(key);
+  });
+
+  test('prints a fresh one without a file', async () => {
+    const [first, second] = [await run(['key', 'generate']), await run(['key', 'generate'])];
+    expect(Buffer.from(first.out, 'base64')).toHaveLength(32);
+    expect(first.out).not.toBe(second.out);
+    expect(existsSync('undefined')).toBe(false);
+  });
+});

@@ -1,0 +1,191 @@
+import type { BatchSink, ControlBackend, ProgressSink } from '../../../src/control/backend.js';
+import { ControlError } from '../../../src/control/backend.js';
+import type {
+  FailoverReport,
+  FlowsRequest,
+  LogLevel,
+  PromoteReport,
+  ResyncKind,
+  Role,
+  StatusReport,
+  VerifyReport,
+} from '../../../src/control/messages.js';
+
+const PROMOTE: PromoteReport = {
+  committed: 20_000,
+  kept: 3,
+  updated: 2,
+  replaced: 1,
+  rejected: 5,
+  rejectedBy: { 'helper-unknown': 4, 'table-full': 1 },
+  durationMs: 61.5,
+  sources: ['fw2'],
+  endedAtMs: 1_700_000_000_000,
+};
+
+/** A status with every field set to something that is not its default. */
+export function sampleStatus(): StatusReport {
+  return {
+    node: 'fw1',
+    cluster: 'edge',
+    role: 'backup',
+    term: 1_700_000_000_001,
+    incarnation: '00112233445566778899aabbccddeeff',
+    version: '0.1.0',
+    uptimeMs: 3_723_000,
+    loopMaxPauseMs: 4.5,
+    state: 'ready',
+    mirrorReady: true,
+    activity: 'commit',
+    kernel: { flows: 12, maximum: 262_144 },
+    mirror: { flows: 12, digest: '89abcdef01234567', eventsLost: 7, sequence: 501 },
+    table: { slots: 20_012, bytes: 2_400_000 },
+    peers: [
+      {
+        node: 'fw2',
+        role: 'primary',
+        term: 1_700_000_000_000,
+        incarnation: 'ffeeddccbbaa99887766554433221100',
+        alive: true,
+        proven: true,
+        mirrorReady: true,
+        sequence: 40_001,
+        appliedSequence: 500,
+        lagMs: 1.5,
+        verdict: 'proven',
+      },
+    ],
+    replicas: [
+      {
+        node: 'fw2',
+        incarnation: 'ffeeddccbbaa99887766554433221100',
+        flows: 20_000,
+        digest: '0123456789abcdef',
+        sequence: 40_001,
+        inSync: true,
+        held: 4,
+      },
+    ],
+    links: [
+      {
+        interface: 'sync',
+        address: '10.9.0.1',
+        group: '225.0.0.50',
+        port: 3780,
+        mtu: 1500,
+        isUp: true,
+        framesSent: 501,
+        framesReceived: 40_001,
+        bytesSent: 60_000,
+        bytesReceived: 2_400_000,
+      },
+    ],
+    audit: {
+      isRunning: true,
+      reason: 'background',
+      runs: 9,
+      unclean: 1,
+      repaired: 2,
+      lastDurationMs: 33.25,
+    },
+    lastPromote: PROMOTE,
+    warnings: ['the sync link is not sealed'],
+    counters: { 'frame.truncated': 3, 'netlink.malformed': 1 },
+  };
+}
+
+/** A backend that remembers what it was asked and answers with canned reports. */
+export class FakeBackend implements ControlBackend {
+  readonly asked: unknown[] = [];
+  report: StatusReport = sampleStatus();
+  failoverReport: FailoverReport = { role: 'primary', term: 9, promote: PROMOTE, exitCode: 0, reasons: [] };
+  verifyReport: VerifyReport = {
+    exitCode: 0,
+    kernelFlows: 12,
+    mirrorFlows: 12,
+    differenceCount: 0,
+    differences: [],
+    peers: [{ node: 'fw2', verdict: 'proven', sequence: 501, detail: '' }],
+    reasons: [],
+    durationMs: 20,
+  };
+  /** Thrown by the next call. */
+  error: unknown;
+  batches: Uint8Array[] = [];
+  batchesTaken = 0;
+  wasAborted = false;
+  /** Runs inside failover, commit and verify. */
+  during: (progress: ProgressSink, signal: AbortSignal) => Promise<void> = async (progress) => {
+    progress({ phase: 'dump', done: 1, total: 0 });
+    progress({ phase: 'create', done: 500, total: 20_000 });
+  };
+
+  status(): StatusReport {
+    this.#note('status');
+    return this.report;
+  }
+
+  async failover(role: Role, progress: ProgressSink, signal: AbortSignal): Promise<FailoverReport> {
+    this.#note(`failover ${role}`);
+    await this.during(progress, signal);
+    return this.failoverReport;
+  }
+
+  async commit(progress: ProgressSink, signal: AbortSignal): Promise<FailoverReport> {
+    this.#note('commit');
+    await this.during(progress, signal);
+    return this.failoverReport;
+  }
+
+  async verify(progress: ProgressSink, signal: AbortSignal): Promise<VerifyReport> {
+    this.#note('verify');
+    await this.during(progress, signal);
+    return this.verifyReport;
+  }
+
+  async resync(kind: ResyncKind) {
+    this.#note(`resync ${kind}`);
+    return { message: `${kind} done`, exitCode: 0 };
+  }
+
+  async flush(table: string) {
+    this.#note(`flush ${table}`);
+    return { flows: 12, message: `${table} flushed` };
+  }
+
+  async flows(request: FlowsRequest, onBatch: BatchSink, signal: AbortSignal) {
+    this.#note(request);
+    signal.addEventListener('abort', () => {
+      this.wasAborted = true;
+    });
+    for (const batch of this.batches) {
+      await onBatch(batch);
+      this.batchesTaken++;
+    }
+    return { count: this.batches.length };
+  }
+
+  async countFlows(request: FlowsRequest) {
+    this.#note(request);
+    return 20_000;
+  }
+
+  setLogLevel(level: LogLevel): void {
+    this.#note(`level ${level}`);
+  }
+
+  async reload() {
+    this.#note('reload');
+    return { changed: ['log'], needsRestart: ['links'] };
+  }
+
+  /** Refuses the next call as the daemon would. */
+  refuse(message: string): void {
+    this.error = new ControlError('refused', message);
+  }
+
+  #note(what: unknown): void {
+    this.asked.push(what);
+    if (this.error !== undefined) throw this.error;
+  }
+}
