@@ -1,9 +1,10 @@
 /**
  * One link: datagrams to and from the peers over node:dgram, on one interface, by multicast or to one peer.
  *
- * The socket is made in native/ (FACTS.md, section 3) and bound to the interface by its index. When the interface is
- * deleted and made anew, sending fails and receiving is deaf without a word, so the channel looks at the index once
- * a second, and at the owner's word that nothing is heard, and opens the socket again.
+ * The socket is made in native/ (FACTS.md, section 3) and bound to the interface by its index. When the
+ * interface is deleted and made anew, sending fails and receiving is deaf without a word, so the channel
+ * looks at the index once a second, and at the owner's word that nothing is heard, and opens the socket
+ * again.
  */
 import dgram from 'node:dgram';
 import { isIPv6 } from 'node:net';

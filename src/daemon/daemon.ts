@@ -1,9 +1,7 @@
 /** The daemon: opens what it needs, builds the core, runs it, and closes everything in reverse. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { fileURLToPath } from 'node:url';
 import { notifySystemd } from '../../native/systemd-notify.js';
 import { MulticastChannel } from '../channel/multicast-channel.js';
 import type { LinkReport, ReloadReport } from '../control/messages.js';
@@ -24,6 +22,7 @@ import { MetricsServer } from './metrics.js';
 import { Operations } from './operations.js';
 import { readBootId, StateFile } from './state-file.js';
 import { statusReport } from './status-report.js';
+import { packageVersion } from './version.js';
 
 export interface DaemonOptions {
   readonly logLevel?: LogThreshold;
@@ -213,17 +212,4 @@ function endSignal(): Promise<string> {
   return new Promise((resolve) => {
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name));
   });
-}
-
-function packageVersion(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  for (let up = 0; up < 5; up++, folder = dirname(folder)) {
-    try {
-      const { name, version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-      if (name === 'conntwin') return version;
-    } catch {
-      // Not this folder.
-    }
-  }
-  return 'unknown';
 }

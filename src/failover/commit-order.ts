@@ -29,7 +29,7 @@ const AGE_MAX = (1 << AGE_BITS) - 1;
 /** Masters of masters are followed this far; the kernel itself has no use for more. */
 const DEPTH_MAX = 3;
 /** Slots moved in one turn, some 5 ns each. */
-const PER_TURN = 32_768;
+const PER_TURN = 8192;
 
 const LIVE = 0;
 const UNKNOWN = 1;

@@ -1,10 +1,11 @@
 /**
- * DECLARE: "my image is now my mirror; you may start from what you hold under these owners". Receivers relabel the
- * seeds' slots to the sender, which is O(1) per owner, and the next MARK proves it or a repair puts it right.
+ * DECLARE: "my image is now my mirror; you may start from what you hold under these owners". Receivers
+ * relabel the seeds' slots to the sender, which is O(1) per owner, and the next MARK proves it or a repair
+ * puts it right.
  *
- * When a declaration names this node, the declaring node took over its flows. What did not change here since its
- * cut is then the new primary's, and held here; what changed later stays ours and is said again (PROTOCOL.md,
- * section 6). While this node is primary itself, the declaration waits for its demote.
+ * When a declaration names this node, the declaring node took over its flows. What did not change here since
+ * its cut is then the new primary's, and held here; what changed later stays ours and is said again
+ * (PROTOCOL.md, section 6). While this node is primary itself, the declaration waits for its demote.
  */
 import { RING_FRAMES, SLICE_BUDGET_MS } from '../limits.js';
 import { DEAD, DIRTY, OWNER_SELF } from '../table/slot-bits.js';
@@ -32,7 +33,7 @@ export class Declarations {
   readonly #self: Self;
   readonly #ring: FrameRing;
   readonly #sequence: () => number;
-  #waiting: { peer: Peer; cut: number } | undefined;
+  #waiting: { peer: Peer; cut: number; stamp: number } | undefined;
   #yield: Yield | undefined;
 
   constructor(self: Self, ring: FrameRing, sequence: () => number) {
@@ -68,7 +69,7 @@ export class Declarations {
   demoted(): void {
     const waiting = this.#waiting;
     this.#waiting = undefined;
-    if (waiting !== undefined) this.#begin(waiting.peer, waiting.cut);
+    if (waiting !== undefined) this.#begin(waiting.peer, waiting.cut, waiting.stamp);
   }
 
   /** Goes on with giving away own slots for about a millisecond. True when it has just ended. */
@@ -90,8 +91,10 @@ export class Declarations {
 
   #absorb(peer: Peer, seed: Seed): void {
     if (this.#self.isMe(seed.incarnation)) {
-      if (this.#self.role === 'primary') this.#waiting = { peer, cut: seed.cut };
-      else this.#begin(peer, seed.cut);
+      // The cut is placed now: by the time of the demote its frame may have left the ring.
+      const stamp = this.#stampOf(seed.cut);
+      if (this.#self.role === 'primary') this.#waiting = { peer, cut: seed.cut, stamp };
+      else this.#begin(peer, seed.cut, stamp);
       return;
     }
     const source = this.#find(seed.incarnation);
@@ -130,11 +133,15 @@ export class Declarations {
     return this.#self.peers.find(isIt) ?? this.#self.formers.find(isIt);
   }
 
-  #begin(peer: Peer, cut: number): void {
+  /** The change stamp at which the frame `cut` was sent; a cut that cannot be placed means that all is said again. */
+  #stampOf(cut: number): number {
     const sequence = this.#sequence();
-    // A cut that has left the ring cannot be placed any more: then all is said again, which loses nothing.
     const isKnown = cut > 0 && cut <= sequence && sequence - cut < RING_FRAMES;
-    const stamp = isKnown ? this.#ring.stampOf(cut) : Number.NEGATIVE_INFINITY;
+    return isKnown ? this.#ring.stampOf(cut) : Number.NEGATIVE_INFINITY;
+  }
+
+  #begin(peer: Peer, cut: number, stamp: number): void {
+    const sequence = this.#sequence();
     const { table, log } = this.#self.ports;
     log('info', 'a peer took over flows of this node', { node: peer.node, cut, sequence });
     this.#yield = { peer, stamp, next: 0, limit: table.slotLimit };

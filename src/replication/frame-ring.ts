@@ -1,6 +1,6 @@
 /**
- * The last RING_FRAMES frames of the own stream, where they were built: node:dgram reads them until they are sent,
- * and NACKs will ask for them. Memory comes in chunks, as the ring is first gone round.
+ * The last RING_FRAMES frames of the own stream, where they were built: node:dgram reads them until they are
+ * sent, and NACKs will ask for them. Memory comes in chunks, as the ring is first gone round.
  */
 import { RING_FRAMES } from '../limits.js';
 

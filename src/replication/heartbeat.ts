@@ -1,4 +1,7 @@
-/** Heartbeats and ACKs: signs of life, and what each side made of the other's stream. They go past the window. */
+/**
+ * Heartbeats and ACKs: signs of life, and what each side made of the other's stream. They go past the
+ * window.
+ */
 import { ACK_INTERVAL_MS, HEARTBEAT_INTERVAL_MS, PEER_SILENT_MS } from '../limits.js';
 import type { Ack, Heartbeat, Opinion } from '../wire/control-messages.js';
 import { CONTROL_ACK, CONTROL_HEARTBEAT } from '../wire/ops.js';
@@ -89,7 +92,9 @@ export class Heartbeats {
     return true;
   }
 
-  /** What was applied cannot be more than was sent, if it was so at two heartbeats: then a frame was forged. */
+  /**
+   * What was applied cannot be more than was sent, if it was so at two heartbeats: then a frame was forged.
+   */
   #noteSequence(peer: Peer, sequence: number, now: number): void {
     if (sequence < peer.appliedAtHeartbeat[0]) {
       peer.applied = sequence;

@@ -1,9 +1,9 @@
 /**
- * How a stranger becomes a peer: it answers a nonce that this node has just issued. Before that nothing of it is
- * believed but HELLO and WELCOME, answers to it keep no state, and the list of candidates is bounded.
+ * How a stranger becomes a peer: it answers a nonce that this node has just issued. Before that nothing of
+ * it is believed but HELLO and WELCOME, answers to it keep no state, and the list of candidates is bounded.
  *
- * A second incarnation of a known name is either its restart or a second daemon with the same name. The old one is
- * asked too: if it answers, the newcomer is refused and both alarm.
+ * A second incarnation of a known name is either its restart or a second daemon with the same name. The old
+ * one is asked too: if it answers, the newcomer is refused and both alarm.
  */
 import { JOIN_WAIT_MS, PEERS_MAX } from '../limits.js';
 import { type Hello, NONCE_BYTES, type Welcome } from '../wire/control-messages.js';
@@ -235,7 +235,10 @@ export class Join {
     self.tell(old === undefined ? 'proven' : 'replaced', peer);
   }
 
-  /** An incarnation has one name. Who has it under another one and is silent was never there: its name was forged. */
+  /**
+   * An incarnation has one name. Who has it under another one and is silent was never there: its name was
+   * forged.
+   */
   #isIncarnationFree(c: Candidate): boolean {
     const { peers, ports } = this.#self;
     const ghost = peers.findIndex((p) => bytesEqual(p.incarnation, 0, c.incarnation, 0, INCARNATION_BYTES));
@@ -254,7 +257,10 @@ export class Join {
     }
   }
 
-  /** The same boot: the kernel went on, so its slots are the new incarnation's, unproven. Else they wait here. */
+  /**
+   * The same boot: the kernel went on, so its slots are the new incarnation's, unproven. Else they wait
+   * here.
+   */
   #replace(old: Peer, peer: Peer): void {
     const { peers, formers, ports } = this.#self;
     peers.splice(peers.indexOf(old), 1);

@@ -1,7 +1,7 @@
 /**
- * Removes what a former incarnation of a backup left here after its machine was booted again: its kernel forgot these
- * flows, and nobody takes over a backup's own. It begins when the new incarnation's replica is proven, and is paced.
- * (What a former primary left is a source of a promote, and is never swept.)
+ * Removes what a former incarnation of a backup left here after its machine was booted again: its kernel
+ * forgot these flows, and nobody takes over a backup's own. It begins when the new incarnation's replica is
+ * proven, and is paced. (What a former primary left is a source of a promote, and is never swept.)
  */
 import { SEGMENTS } from '../wire/ops.js';
 import { applyDelete } from './ownership.js';

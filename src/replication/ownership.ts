@@ -1,6 +1,7 @@
 /**
- * Who has a flow of which two streams speak (PROTOCOL.md, sections 2 and 6). The loser's record becomes a SHADOW, so
- * that each replica stays exact; the visible slot is what a lookup finds and what the kernel bit stands on.
+ * Who has a flow of which two streams speak (PROTOCOL.md, sections 2 and 6). The loser's record becomes a
+ * SHADOW, so that each replica stays exact; the visible slot is what a lookup finds and what the kernel bit
+ * stands on.
  */
 import { HAS_ID, type Memory, OFF_HAS, OFF_ID } from '../flow/record.js';
 import { DEAD, DIRTY, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED, SHADOW, TOUCHED } from '../table/slot-bits.js';
@@ -9,7 +10,8 @@ import type { Self } from './self.js';
 
 /**
  * Puts the peer's record (at 0 of `m`) into its slot, which is made if need be, and notes its image.
- * Returns the slot, or -1 when the table is full. The ct id that this kernel gave stays with the visible slot.
+ * Returns the slot, or -1 when the table is full. The ct id that this kernel gave stays with the visible
+ * slot.
  */
 export function applyUpsert(self: Self, peer: Peer, m: Memory, bits: number): number {
   const table = self.ports.table;
@@ -47,8 +49,9 @@ function claim(self: Self, peer: Peer, m: Memory, bits: number): number {
   if (visible < 0) return table.insert(m, 0, peer.owner, bits);
   const owner = table.owner(visible);
   if (owner === OWNER_UNCLASSIFIED) {
-    // What this kernel had before the start belongs to the primary that speaks of it: it is held. What a backup
-    // speaks of is its own local flow with the same tuple (broadcasts), and no reason to give ours away.
+    // What this kernel had before the start belongs to the primary that speaks of it: it is held. What a
+    // backup speaks of is its own local flow with the same tuple (broadcasts), and no reason to give ours
+    // away.
     if (!peer.isLivePrimary) return table.insert(m, 0, peer.owner, bits | SHADOW);
     keepId(self, visible, m);
     table.setOwner(visible, peer.owner);

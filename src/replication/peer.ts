@@ -32,7 +32,10 @@ export class Peer {
   readonly appliedAtHeartbeat: [number, number] = [0, 0];
   verdict: Verdict = 'suspect';
   verdictAt = 0;
-  /** Its replica was relabelled to somebody who promoted; its MARKs mean nothing until it declares, or this time. */
+  /**
+   * Its replica was relabelled to somebody who promoted; its MARKs mean nothing until it declares, or this
+   * time.
+   */
   absorbedUntil = 0;
   openScope = -1;
   openScopeStamp = 0;

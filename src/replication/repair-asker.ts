@@ -3,9 +3,9 @@
  *
  *     idle -> groups -> segments -> scopes -> waiting (for the next MARK) -> idle when proven
  *
- * Answers come in the peer's stream, so each is compared at its exact position. A question without any progress is
- * asked again. A scope that still differs after REPAIRS_MAX whole, gapless answers is diverged and never asked
- * again: asking more would only load the link.
+ * Answers come in the peer's stream, so each is compared at its exact position. A question without any
+ * progress is asked again. A scope that still differs after REPAIRS_MAX whole, gapless answers is diverged
+ * and never asked again: asking more would only load the link.
  */
 import { REPAIRS_MAX } from '../limits.js';
 import { REQUEST_GROUPS, REQUEST_SCOPES, REQUEST_SEGMENTS } from '../wire/control-messages.js';

@@ -1,4 +1,7 @@
-/** The sender's half of repairs: what receivers have asked for, merged. Several who want a scope get it once. */
+/**
+ * The sender's half of repairs: what receivers have asked for, merged. Several who want a scope get it
+ * once.
+ */
 import { REQUEST_GROUPS, REQUEST_SCOPES, REQUEST_SEGMENTS, type Request } from '../wire/control-messages.js';
 import { SEGMENTS, SUMS_WIDTH } from '../wire/ops.js';
 
@@ -37,7 +40,10 @@ export class RepairDesk {
     return group;
   }
 
-  /** The next scope, which stays wanted until `scopeSaid`; -1 when there is none. Goes round, so all have a turn. */
+  /**
+   * The next scope, which stays wanted until `scopeSaid`; -1 when there is none. Goes round, so all have a
+   * turn.
+   */
   peekScope(): number {
     if (this.scopeCount === 0) return -1;
     while (this.#scopes[this.#nextScope] === 0) this.#nextScope = (this.#nextScope + 1) % SEGMENTS;

@@ -1,6 +1,6 @@
 /**
- * The protocol core of one node: pure and synchronous. Frames, time and the table's changes go in; frames, events and
- * the table's changes come out. It starts no timer and asks no clock but the injected one.
+ * The protocol core of one node: pure and synchronous. Frames, time and the table's changes go in; frames,
+ * events and the table's changes come out. It starts no timer and asks no clock but the injected one.
  *
  *     receive -> FrameReader -> Join       (strangers: HELLO, WELCOME)
  *                            -> Heartbeats (ACK, HEARTBEAT), RepairDesk (REQUEST)
@@ -244,7 +244,9 @@ export class Replicator {
     return this.#self.peers.find(isIt) ?? this.#self.formers.find(isIt);
   }
 
-  /** This node's own frames come back from a loop; those of another incarnation from a daemon with its name. */
+  /**
+   * This node's own frames come back from a loop; those of another incarnation from a daemon with its name.
+   */
   #isOwnName(frame: FrameReader, now: number): boolean {
     const self = this.#self;
     const isMe = bytesEqual(frame.u8, frame.incarnationAt, self.incarnation, 0, self.incarnation.length);

@@ -39,8 +39,8 @@ export class Self {
   highestTerm = 0;
   isMirrorReady = false;
   /**
-   * Counts frames sent and applied here. Slots carry it as the "sequence" of their last change, so that changes of
-   * all owners can be compared with each other, and stay comparable when a slot changes its owner.
+   * Counts frames sent and applied here. Slots carry it as the "sequence" of their last change, so that
+   * changes of all owners can be compared with each other, and stay comparable when a slot changes its owner.
    */
   stamp = 0;
   /** Coarse time, seconds, for the slots. */

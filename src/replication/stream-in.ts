@@ -1,6 +1,6 @@
 /**
- * Applies the streams of peers, strictly in order: a replica is a function of a prefix of its owner's stream, and
- * what MARK, SUMS and SCOPE_END say is compared at the very position where they stand.
+ * Applies the streams of peers, strictly in order: a replica is a function of a prefix of its owner's
+ * stream, and what MARK, SUMS and SCOPE_END say is compared at the very position where they stand.
  */
 import { validateRecord } from '../flow/validate.js';
 import { ACK_FRAMES, QUARANTINE_MAX, RING_FRAMES } from '../limits.js';

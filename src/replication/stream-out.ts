@@ -1,8 +1,8 @@
 /**
  * The own stream: turns dirty slots, questions of receivers and statements into numbered frames.
  *
- * Image hashes are noted as ops are written, so every MARK is exact at its position, under any load. A frame is
- * begun and sent within one flush: nothing changes in the table between its first op and its last.
+ * Image hashes are noted as ops are written, so every MARK is exact at its position, under any load. A frame
+ * is begun and sent within one flush: nothing changes in the table between its first op and its last.
  */
 import { FLUSH_INTERVAL_MS, MARK_INTERVAL_MS, MARK_QUIET_INTERVAL_MS } from '../limits.js';
 import { LEVEL_GROUP, LEVEL_ROOT, LEVEL_SEGMENT, LEVEL_SIZES } from '../table/digests.js';
@@ -107,7 +107,10 @@ export class StreamOut {
     this.#statements.push(statement);
   }
 
-  /** A role that gives up being primary is said after all that was to be said before it; the rest goes first. */
+  /**
+   * A role that gives up being primary is said after all that was to be said before it; the rest goes
+   * first.
+   */
   #sayStatements(isQueueEmpty: boolean): void {
     while (this.#statements.length > 0) {
       const s = this.#statements[0];
@@ -164,13 +167,19 @@ export class StreamOut {
         return;
       }
     }
-    table.setImage(slot, lo, hi);
-    table.setChangedAt(slot, this.#self.stamp, table.changedTime(slot));
+    // Saying the same again is no change: a demote asks what changed after the new primary's cut.
+    if (isFresh || table.imageLo(slot) !== lo || table.imageHi(slot) !== hi) {
+      table.setImage(slot, lo, hi);
+      table.setChangedAt(slot, this.#self.stamp, table.changedTime(slot));
+    }
     if ((table.bits(slot) & (FRESH | DIRTY)) !== 0) table.clearBits(slot, FRESH | DIRTY);
     this.#isUnmarked = true;
   }
 
-  /** Answers receivers: sums first, then scopes. Half a flush is theirs even when the queue never gets empty. */
+  /**
+   * Answers receivers: sums first, then scopes. Half a flush is theirs even when the queue never gets
+   * empty.
+   */
   #answer(): void {
     const desk = this.desk;
     if (desk.isEmpty || !this.#hasRoom()) return;

@@ -1,7 +1,7 @@
 /**
- * The window: how far the own stream may be ahead of its slowest receiver. One that holds it shut for a second
- * without advancing is lagging: it leaves the window until its replica was proven again, each time for longer, so a
- * stuck peer costs the others one second and no more.
+ * The window: how far the own stream may be ahead of its slowest receiver. One that holds it shut for a
+ * second without advancing is lagging: it leaves the window until its replica was proven again, each time
+ * for longer, so a stuck peer costs the others one second and no more.
  */
 import { WINDOW_FRAMES } from '../limits.js';
 import type { Peer } from './peer.js';

@@ -1,6 +1,6 @@
 /**
- * Walks over msgpack bytes by hand: no object, string or exception per value. Hostile input ends in -1 or false,
- * and the cursor never leaves [at, end).
+ * Walks over msgpack bytes by hand: no object, string or exception per value. Hostile input ends in -1 or
+ * false, and the cursor never leaves [at, end).
  */
 export class ByteCursor {
   u8: Uint8Array = new Uint8Array(0);
@@ -56,7 +56,10 @@ export class ByteCursor {
     return n;
   }
 
-  /** Bytes of a bin that lies whole in the input, with the cursor on its first byte; or -1. The caller moves on. */
+  /**
+   * Bytes of a bin that lies whole in the input, with the cursor on its first byte; or -1. The caller moves
+   * on.
+   */
   bin(): number {
     return this.#sized(0xc4, 0xc5);
   }
@@ -72,7 +75,10 @@ export class ByteCursor {
     return this.#sized(0xd9, 0xda);
   }
 
-  /** Steps over one value of any kind; false when it is cut off or not msgpack. Work is bounded by the input. */
+  /**
+   * Steps over one value of any kind; false when it is cut off or not msgpack. Work is bounded by the
+   * input.
+   */
   skip(): boolean {
     let pending = 1;
     while (pending > 0) {

@@ -1,18 +1,19 @@
 /**
- * Control messages: one msgpack array in the payload of a control frame. Cold, so they go through the library, with
- * its limits set; every element is checked, and further elements (of a later version) are ignored.
+ * Control messages: one msgpack array in the payload of a control frame. Cold, so they go through the
+ * library, with its limits set; every element is checked, and further elements (of a later version) are
+ * ignored.
  *
  *     HELLO     [1, nonce, versions]
  *     WELCOME   [2, to, echo of the nonce, own nonce, sequence, boot id, mirrorReady, role, term, versions]
- *     HEARTBEAT [4, versions, sequence, role, term, mirrorReady, [[incarnation, applied, verdict, at, silent ms]*]]
+ *     HEARTBEAT [4, versions, sequence, role, term, mirrorReady, [[incarnation, applied, verdict, at, silent]*]]
  *     ACK       [5, [[incarnation, applied]*]]
  *     REQUEST   [6, to, kind, bitmap]
  *
- * A WELCOME proves its sender to the one it is for, who answers with his own WELCOME; a nonce of zeros in it asks
- * for no further answer, so two messages each way end it.
+ * A WELCOME proves its sender to the one it is for, who answers with his own WELCOME; a nonce of zeros in it
+ * asks for no further answer, so two messages each way end it.
  *
- * versions = [lowest, highest frame version, lowest, highest record version]. HELLO, WELCOME and HEARTBEAT are
- * frozen: every later version reads and writes these elements at these places.
+ * versions = [lowest, highest frame version, lowest, highest record version]. HELLO, WELCOME and HEARTBEAT
+ * are frozen: every later version reads and writes these elements at these places.
  */
 import { Decoder, Encoder } from '@msgpack/msgpack';
 import { NAME_MAX_BYTES, PEERS_MAX } from '../limits.js';
@@ -32,7 +33,9 @@ export const NONCE_BYTES = 16;
 /** Version of the record's layout on the wire. */
 const RECORD_VERSION = 1;
 
-/** REQUEST: sums of the 64 groups (bitmap empty), of the segments of some groups (64 bits), or whole scopes. */
+/**
+ * REQUEST: sums of the 64 groups (bitmap empty), of the segments of some groups (64 bits), or whole scopes.
+ */
 export const REQUEST_GROUPS = 1;
 export const REQUEST_SEGMENTS = 2;
 export const REQUEST_SCOPES = 3;

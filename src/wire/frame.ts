@@ -46,7 +46,10 @@ export class FrameWriter {
     this.headBytes = w.at + 9 + 3;
   }
 
-  /** Fills in everything around a payload that already stands at `headBytes`; returns the bytes of the frame. */
+  /**
+   * Fills in everything around a payload that already stands at `headBytes`; returns the bytes of the
+   * frame.
+   */
   finish(frame: Uint8Array, frameClass: number, counter: number, payloadBytes: number): number {
     const w = this.#w;
     w.reset(frame, 0, frame.length);

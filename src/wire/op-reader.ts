@@ -1,6 +1,7 @@
 /**
- * Reads the ops of one payload, one after the other, into its own fields: nothing is allocated for UPSERT, DELETE,
- * MARK and scopes. Hostile input ends in OP_BAD (the rest of the payload is lost) or OP_REFUSED (this op is).
+ * Reads the ops of one payload, one after the other, into its own fields: nothing is allocated for UPSERT,
+ * DELETE, MARK and scopes. Hostile input ends in OP_BAD (the rest of the payload is lost) or OP_REFUSED
+ * (this op is).
  */
 import { allocateMemory, MAX_RECORD_BYTES, type Memory } from '../flow/record.js';
 import { NAME_MAX_BYTES, OWNERS_MAX } from '../limits.js';

@@ -1,4 +1,7 @@
-/** Appends ops to a frame's payload. Every method returns false, with nothing written, when the op does not fit. */
+/**
+ * Appends ops to a frame's payload. Every method returns false, with nothing written, when the op does not
+ * fit.
+ */
 import type { Memory } from '../flow/record.js';
 import { ByteWriter } from './byte-writer.js';
 import {
@@ -12,7 +15,10 @@ import {
 } from './ops.js';
 import { encodeDelete, encodeUpsert } from './record-codec.js';
 
-/** Whose image the receivers may start from: an incarnation, and the last sequence of it that the sender applied. */
+/**
+ * Whose image the receivers may start from: an incarnation, and the last sequence of it that the sender
+ * applied.
+ */
 export interface Seed {
   node: string;
   incarnation: Uint8Array;

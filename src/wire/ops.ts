@@ -1,6 +1,6 @@
 /**
- * Numbers of the ops in a stream and of the control messages. Append-only: a number is never used for anything
- * else, and a reader skips (and counts) the ones it does not know.
+ * Numbers of the ops in a stream and of the control messages. Append-only: a number is never used for
+ * anything else, and a reader skips (and counts) the ones it does not know.
  */
 
 // Ops of the stream. The low four bits of an op's first element; UPSERT has flags above them.

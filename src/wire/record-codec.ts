@@ -3,10 +3,10 @@
  *
  *     [ WIRE_UPSERT | flags, timeout or nil, idle, bin fixed, (part type, bin part)* ]
  *
- * `fixed` is the record from OFF_KEY to its parts, as it lies in memory (little-endian, ports and addresses in
- * network order): 40 bytes for IPv4 and 88 for IPv6, or 28 and 52 when UPSERT_INVERSE says that the reply tuple
- * is the inverse of the original. Unknown parts below PART_SHOWN go through untouched; the receiver's record has
- * the same bytes from OFF_KEY on as the sender's, which is what the digests are over.
+ * `fixed` is the record from OFF_KEY to its parts, as it lies in memory (little-endian, ports and addresses
+ * in network order): 40 bytes for IPv4 and 88 for IPv6, or 28 and 52 when UPSERT_INVERSE says that the reply
+ * tuple is the inverse of the original. Unknown parts below PART_SHOWN go through untouched; the receiver's
+ * record has the same bytes from OFF_KEY on as the sender's, which is what the digests are over.
  */
 import { AF_INET, AF_INET6 } from '../flow/conntrack-enums.js';
 import {
@@ -76,9 +76,9 @@ export function encodeDelete(w: ByteWriter, m: Memory, at: number): boolean {
 }
 
 /**
- * Reads the elements of an UPSERT after its op (`elements` of them) into the record at 0 of `out`, which holds at
- * least MAX_TABLE_RECORD_BYTES. Returns its length, 0 when it is msgpack but no record (the cursor may then be
- * anywhere in the op), -1 when it is not even that. The record is to be validated by the caller.
+ * Reads the elements of an UPSERT after its op (`elements` of them) into the record at 0 of `out`, which
+ * holds at least MAX_TABLE_RECORD_BYTES. Returns its length, 0 when it is msgpack but no record (the cursor
+ * may then be anywhere in the op), -1 when it is not even that. The record is to be validated by the caller.
  */
 export function decodeUpsert(c: ByteCursor, elements: number, flags: number, out: Memory): number {
   const timeout = c.uintOrNil();

@@ -1,6 +1,6 @@
 /**
- * The image of a stream, as the harness records it by itself: the frames are decoded with the msgpack library (not
- * with the codec under test) and applied to plain Maps from key to durable bytes.
+ * The image of a stream, as the harness records it by itself: the frames are decoded with the msgpack
+ * library (not with the codec under test) and applied to plain Maps from key to durable bytes.
  */
 import { decode, decodeMulti } from '@msgpack/msgpack';
 import { KeyedHash } from '../../src/flow/hash.js';

@@ -1,6 +1,6 @@
 /**
- * A link in memory, the twin of `channel/`: every datagram goes to every other node, or is lost, doubled, delayed,
- * overtaken or cut off by a partition, as a seed decides. Time is what the simulation says it is.
+ * A link in memory, the twin of `channel/`: every datagram goes to every other node, or is lost, doubled,
+ * delayed, overtaken or cut off by a partition, as a seed decides. Time is what the simulation says it is.
  */
 import type { Random } from './random.js';
 

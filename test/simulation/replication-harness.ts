@@ -1,7 +1,7 @@
 /**
- * Replicators with flow tables over a network twin, in one thread, by a virtual clock and a seed. The harness plays
- * the kernel (it changes own slots as events would), records every stream's image by itself, and checks after each
- * step: invariants 1, 2, 3, 7 and 13 of PROTOCOL.md, section 9.
+ * Replicators with flow tables over a network twin, in one thread, by a virtual clock and a seed. The
+ * harness plays the kernel (it changes own slots as events would), records every stream's image by itself,
+ * and checks after each step: invariants 1, 2, 3, 7 and 13 of PROTOCOL.md, section 9.
  */
 import { CounterMap } from '../../src/flow/counters.js';
 import { seedFromText } from '../../src/flow/hash.js';

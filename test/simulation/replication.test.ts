@@ -283,7 +283,8 @@ describe('a restart of a daemon', () => {
     quiet(cluster);
     const impostor = cluster.start('a');
     cluster.nodes.pop();
-    // Both hear the link under their own incarnation: the twin knows receivers by name, so a gets a second one.
+    // Both hear the link under their own incarnation: the twin knows receivers by name, so a gets a second
+    // one.
     cluster.network.attach('a2', (u8, length) => a.replicator.receive(u8, 0, length, cluster.now));
     cluster.run(2500, () => {
       impostor.replicator.tick(cluster.now);

@@ -18,7 +18,10 @@ import {
 } from '../../src/flow/record.js';
 import { writeInverseReply } from '../../src/flow/tuple.js';
 
-/** Every fifth flow is IPv6, every seventh translated, every third UDP; the variant sets mark, state and parts. */
+/**
+ * Every fifth flow is IPv6, every seventh translated, every third UDP; the variant sets mark, state and
+ * parts.
+ */
 export function writeSample(m: Memory, at: number, n: number, v: number): number {
   const addr = n % 5 === 4 ? 16 : 4;
   const end = offParts(addr);
