@@ -3,14 +3,10 @@ import type { Progress } from '../control/messages.js';
 import { DEFAULT_CONFIG_FILE, DEFAULT_CONTROL_SOCKET } from '../daemon/config.js';
 import { duration, grouped, type Terminal } from './terminal.js';
 
-/** Exit codes of every command; scripts rely on them. */
+/** Exit codes of every command; scripts rely on them. 1 (a difference) and 3 (not provable, or done in part) come from reports. */
 export const EXIT_OK = 0;
-/** A difference was found. */
-export const EXIT_DIFFERENCE = 1;
 /** The command line or the configuration is wrong. */
 export const EXIT_USAGE = 2;
-/** Not provable now, or done only in part. */
-export const EXIT_PARTIAL = 3;
 /** No daemon, no permission, the system refused. */
 export const EXIT_OPERATION = 4;
 

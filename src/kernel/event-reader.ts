@@ -11,8 +11,11 @@ import { NFNLGRP_CONNTRACK_DESTROY, NFNLGRP_CONNTRACK_NEW, NFNLGRP_CONNTRACK_UPD
 import { ReadPacer } from './read-pacer.js';
 import { tableFill } from './sysctl.js';
 
-/** An event is under 500 bytes; one that is longer than this is counted and an audit finds its flow. */
-const DATAGRAM_MAX_BYTES = 4096;
+/**
+ * An event is under 500 bytes; one that is longer than this is counted and an audit finds its flow. Room for more
+ * would spread a batch over more pages than the processor's caches hold.
+ */
+const DATAGRAM_MAX_BYTES = 1024;
 const NLMSG_HEADER_BYTES = 16;
 const WATCHDOG_INTERVAL_MS = 250;
 

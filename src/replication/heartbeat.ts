@@ -34,15 +34,24 @@ export class Heartbeats {
   tick(now: number): void {
     const pause = now - this.#lastTick;
     this.#lastTick = now;
-    for (const peer of this.#self.peers) {
+    const { peers } = this.#self;
+    for (let i = peers.length - 1; i >= 0; i--) {
+      const peer = peers[i];
       if (pause > STALL_MS) peer.lastHeard += pause;
-      if (!peer.isAlive || now - peer.lastHeard <= PEER_SILENT_MS) continue;
-      peer.isAlive = false;
-      this.#self.tell('silent', peer);
+      if (peer.isAlive && now - peer.lastHeard > PEER_SILENT_MS) this.#silent(peer);
     }
     this.#ackLate(now);
     const isNews = this.#self.isHeartbeatSoon && now - this.#lastSent >= HEARTBEAT_LEAST_MS;
     if (isNews || now >= this.#nextAt) this.#send(now);
+  }
+
+  /** A peer always heartbeats: who never did, and has no flow here, was only a WELCOME under a forged name. */
+  #silent(peer: Peer): void {
+    peer.isAlive = false;
+    this.#self.tell('silent', peer);
+    if (peer.lastHeartbeat > 0 || this.#self.ports.table.owners.slots(peer.owner) > 0) return;
+    this.#self.ports.counters.count('join.never-heard');
+    this.#self.forget(peer);
   }
 
   /** A valid, new frame of the peer came. */

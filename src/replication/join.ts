@@ -241,11 +241,10 @@ export class Join {
    */
   #isIncarnationFree(c: Candidate): boolean {
     const { peers, ports } = this.#self;
-    const ghost = peers.findIndex((p) => bytesEqual(p.incarnation, 0, c.incarnation, 0, INCARNATION_BYTES));
-    if (ghost < 0) return true;
-    if (peers[ghost].isAlive || ports.table.owners.slots(peers[ghost].owner) > 0) return false;
-    ports.table.owners.release(peers[ghost].owner);
-    peers.splice(ghost, 1);
+    const ghost = peers.find((p) => bytesEqual(p.incarnation, 0, c.incarnation, 0, INCARNATION_BYTES));
+    if (ghost === undefined) return true;
+    if (ghost.isAlive || ports.table.owners.slots(ghost.owner) > 0) return false;
+    this.#self.forget(ghost);
     return true;
   }
 
@@ -278,10 +277,9 @@ export class Join {
   #makeRoom(): boolean {
     const { peers, ports } = this.#self;
     if (peers.length < PEERS_MAX) return true;
-    const victim = peers.findIndex((p) => !p.isAlive && ports.table.owners.slots(p.owner) === 0);
-    if (victim < 0) return false;
-    ports.table.owners.release(peers[victim].owner);
-    peers.splice(victim, 1);
+    const victim = peers.find((p) => !p.isAlive && ports.table.owners.slots(p.owner) === 0);
+    if (victim === undefined) return false;
+    this.#self.forget(victim);
     return true;
   }
 }

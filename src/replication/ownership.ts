@@ -15,14 +15,16 @@ import type { Self } from './self.js';
  */
 export function applyUpsert(self: Self, peer: Peer, m: Memory, bits: number): number {
   const table = self.ports.table;
-  let slot = table.findOwned(peer.owner, m, 0);
+  table.locate(peer.owner, m, 0);
+  let slot = table.owned;
   if (slot >= 0) {
     keepId(self, slot, m);
     if (!table.setRecord(slot, m, 0)) return -1;
     if ((table.bits(slot) & (TOUCHED | DEAD)) !== 0) table.clearBits(slot, TOUCHED | DEAD);
     if (bits !== 0) table.setBits(slot, bits);
   } else {
-    slot = claim(self, peer, m, bits);
+    slot =
+      table.visible < 0 ? table.insertNew(m, 0, peer.owner, bits) : claim(self, peer, table.visible, m, bits);
     if (slot < 0) return -1;
   }
   table.currentHash(slot);
@@ -42,11 +44,9 @@ export function applyDelete(self: Self, slot: number): void {
   table.setChangedAt(slot, self.stamp, self.seconds);
 }
 
-/** A slot for a flow of which the peer speaks for the first time. */
-function claim(self: Self, peer: Peer, m: Memory, bits: number): number {
+/** A slot for a flow of which the peer speaks for the first time, and another owner already. */
+function claim(self: Self, peer: Peer, visible: number, m: Memory, bits: number): number {
   const table = self.ports.table;
-  const visible = table.find(m, 0);
-  if (visible < 0) return table.insert(m, 0, peer.owner, bits);
   const owner = table.owner(visible);
   if (owner === OWNER_UNCLASSIFIED) {
     // What this kernel had before the start belongs to the primary that speaks of it: it is held. What a

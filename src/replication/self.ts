@@ -99,6 +99,12 @@ export class Self {
     return this.peers.find((p) => p.owner === owner) ?? this.formers.find((p) => p.owner === owner);
   }
 
+  /** Forgets a peer that holds no slot; its owner number is free again. */
+  forget(peer: Peer): void {
+    this.ports.table.owners.release(peer.owner);
+    this.peers.splice(this.peers.indexOf(peer), 1);
+  }
+
   isMe(incarnation: Uint8Array): boolean {
     return bytesEqual(incarnation, 0, this.incarnation, 0, INCARNATION_BYTES);
   }

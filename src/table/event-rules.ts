@@ -116,7 +116,7 @@ export class EventRules implements EventSink {
       this.#leave(slot);
       return;
     }
-    if (slot < 0) this.#insert(m, at, 0);
+    if (slot < 0) this.#insert(m, at, 0, true);
     else if (table.owner(slot) > OWNER_UNCLASSIFIED) this.#insert(m, at, FRESH);
     else this.#replace(slot, m, at);
   }
@@ -193,8 +193,12 @@ export class EventRules implements EventSink {
   }
 
   /** A visible own slot, in the kernel. A peer's slot of this key becomes its shadow. */
-  #insert(m: Memory, at: number, fresh: number): void {
-    const slot = this.#table.insert(m, at, OWNER_SELF, KERNEL | fresh);
+  #insert(m: Memory, at: number, fresh: number, isNewKey = false): void {
+    const bits = KERNEL | fresh;
+    // Every connection that begins comes this way: the look-up of the event told that the key is new.
+    const slot = isNewKey
+      ? this.#table.insertNew(m, at, OWNER_SELF, bits)
+      : this.#table.insert(m, at, OWNER_SELF, bits);
     if (slot < 0) {
       this.#options.counters.count('table.full');
       return;

@@ -42,6 +42,11 @@ export interface FlowTableOptions {
 export class FlowTable extends SlotTable {
   readonly #index: SegmentIndex;
   readonly #tombstones: Tombstones;
+  /** What locate() found, or -1. */
+  owned = -1;
+  visible = -1;
+  /** Key hash of the record that find() or locate() was asked for last. */
+  #lookedUp = 0;
   #auditGeneration = 0;
   #scratch = new Int32Array(256);
 
@@ -62,11 +67,25 @@ export class FlowTable extends SlotTable {
   /** The visible slot with the key of this record, tombstones (DEAD) included, or -1. */
   find(m: Memory, at: number): number {
     const index = this.#index;
-    index.seek(this.#keyHash(m, at));
+    this.#lookedUp = this.#keyHash(m, at);
+    index.seek(this.#lookedUp);
     for (let slot = index.next(m, at); slot >= 0; slot = index.next(m, at)) {
       if (!this.slots.isShadow(slot)) return slot;
     }
     return -1;
+  }
+
+  /** One look-up for two questions: fills `owned` (as findOwned) and `visible` (as find). */
+  locate(owner: number, m: Memory, at: number): void {
+    const index = this.#index;
+    this.owned = -1;
+    this.visible = -1;
+    this.#lookedUp = this.#keyHash(m, at);
+    index.seek(this.#lookedUp);
+    for (let slot = index.next(m, at); slot >= 0; slot = index.next(m, at)) {
+      if (this.owned < 0 && this.owner(slot) === owner) this.owned = slot;
+      if (!this.slots.isShadow(slot)) this.visible = slot;
+    }
   }
 
   /** The slot, visible or SHADOW, in which this owner has the key of this record, or -1. */
@@ -93,6 +112,18 @@ export class FlowTable extends SlotTable {
       if (this.owner(slot) === owner) return this.#insertAgain(slot, m, at, bits);
       if (!this.slots.isShadow(slot)) visible = slot;
     }
+    return this.#insertAt(hashLo, visible, m, at, owner, bits);
+  }
+
+  /**
+   * As insert(), for a key that no slot has, right after a find() or locate() of this very record said so: its hash
+   * is known and there is nothing to look for.
+   */
+  insertNew(m: Memory, at: number, owner: number, bits = 0): number {
+    return this.#insertAt(this.#lookedUp, -1, m, at, owner, bits);
+  }
+
+  #insertAt(hashLo: number, visible: number, m: Memory, at: number, owner: number, bits: number): number {
     const raw = this.#rawFor(owner);
     const record = this.slab.allocate(lengthOf(m, at));
     if (record === 0) return -1;
@@ -106,7 +137,7 @@ export class FlowTable extends SlotTable {
     this.slots.words[slot * SLOT_WORDS + WORD_HASH] = hashLo;
     this.slots.setRawOwner(slot, raw);
     this.owners.countSlot(raw, USED, 1);
-    index.add(slot);
+    this.#index.add(slot);
     const kernel = visible >= 0 && (bits & SHADOW) === 0 ? this.#hide(visible) : 0;
     this.change(slot, USED | (bits & ~MANAGED_BITS) | kernel);
     return slot;

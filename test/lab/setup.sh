@@ -43,12 +43,7 @@ stamp=node_modules/.package-lock.json
 if [ ! -e "$stamp" ] || [ -n "$(find package-lock.json -newer "$stamp")" ]; then
   has npm || fail 'npm is missing: install it (it comes with Node.js)'
   echo 'setup: npm ci' >&2
-  # npm ci refuses a lock file that lacks optional packages of other platforms; npm install takes the same versions
-  # from it and, with --no-save, leaves it as it is.
-  options='--ignore-scripts --no-audit --no-fund'
-  # shellcheck disable=SC2086
-  npm ci $options >/dev/null 2>&1 || quietly npm install --no-save $options ||
-    fail 'npm install failed (above): is the registry reachable?'
+  quietly npm ci --ignore-scripts --no-audit --no-fund || fail 'npm ci failed (above): is the registry reachable?'
   touch "$stamp"
 fi
 

@@ -109,6 +109,14 @@ describe('a promote', () => {
     expect(node.difference()).toBeUndefined();
   });
 
+  it('leaves the NEW group for a bulk of creates only, and comes back', () => {
+    const calls: string[] = [];
+    node.twin.setBulk = (isBulk) => calls.push(`bulk ${isBulk} at ${node.twin.requests[OP_CREATE]}`);
+    for (let i = 0; i < 5000; i++) node.hear(peer, tcp(1000 + i));
+    node.finish(node.promotion());
+    expect(calls).toEqual(['bulk true at 0', 'bulk false at 5000']);
+  });
+
   it('keeps an equal held flow without a write', () => {
     held(tcp(1), tcp(1, { timeout: 432_000 }));
     const promotion = node.promotion();
@@ -296,6 +304,45 @@ describe('a promote', () => {
     expect(node.difference()).toBeUndefined();
   });
 
+  it('takes a lost answer for no answer, not for a success', () => {
+    node.hear(peer, nat(1, 7001));
+    node.twin.beforeRequest = () => {
+      node.twin.beforeRequest = undefined;
+      node.twin.born(makeRecord(nat(1, 9001, { status: IPS_SRC_NAT })).m, 0, { isDeaf: true });
+    };
+    node.twin.forced.push({ verb: OP_CREATE, errno: -1, times: 1 });
+    const promotion = node.promotion();
+    node.finish(promotion);
+    expect(promotion.report).toMatchObject({ replaced: 1, rejected: {} });
+    expect(node.difference()).toBeUndefined();
+  });
+
+  it('follows a flow that traffic changes right after it was created', () => {
+    node.hear(peer, tcp(1));
+    const promotion = node.promotion();
+    let isChanged = false;
+    node.finish(promotion, () => {
+      const flow = node.twin.find(makeRecord(tcp(1)).m, 0);
+      if (isChanged || flow === undefined) return;
+      isChanged = true;
+      node.twin.change(flow, SEEN_PROTOINFO, (m) => {
+        m.u8[offState(4)] = TCP_CONNTRACK_CLOSE_WAIT;
+      });
+    });
+    expect(promotion.report).toMatchObject({ committed: 1, total: 1 });
+    expect(node.difference()).toBeUndefined();
+    expect(node.flush()).toEqual(['upsert']);
+  });
+
+  it('believes the end of a flow it created, whatever id the source’s kernel had given it', () => {
+    node.hear(peer, tcp(1, { id: 123 }));
+    node.finish(node.promotion());
+    const flow = node.twin.find(makeRecord(tcp(1)).m, 0);
+    if (flow !== undefined) node.twin.die(flow);
+    node.drain();
+    expect(node.slotOf(tcp(1))).toBe(-1);
+  });
+
   it('survives a storm of EEXIST of which most answers get lost', () => {
     const flows = Array.from({ length: 300 }, (_, i) => i);
     for (const i of flows) node.hear(peer, nat(1000 + i, 7000 + i));
@@ -410,6 +457,8 @@ describe('the sources of a promote', () => {
     expect(turns).toBeLessThan(100);
     expect(node.kernelRecord(tcp(2))).toBeDefined();
     expect(node.kernelRecord(tcp(1))?.u8[offState(4)]).toBe(TCP_CONNTRACK_CLOSE_WAIT);
+    // Our stream has not spoken of it yet, whatever the source's has said.
+    expect(node.table.hasImage(node.slotOf(tcp(2)))).toBe(false);
     expect(node.flush()).toEqual(['upsert', 'upsert']);
     expect(node.difference()).toBeUndefined();
   });

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { QUARANTINE_MAX, RING_FRAMES } from '../../../src/limits.js';
 import { CANDIDATES_MAX } from '../../../src/replication/join.js';
 import { ControlCodec } from '../../../src/wire/control-messages.js';
-import { CLASS_CONTROL, CLASS_STREAM, FrameWriter } from '../../../src/wire/frame.js';
+import { CLASS_CONTROL, CLASS_STREAM, FrameReader, FrameWriter } from '../../../src/wire/frame.js';
+import { CONTROL_WELCOME } from '../../../src/wire/ops.js';
 import { SimCluster, type SimNode } from '../../simulation/replication-harness.js';
 
 function pair(seed: number): { cluster: SimCluster; a: SimNode; b: SimNode } {
@@ -63,6 +64,35 @@ describe('hostile input', () => {
     }
     expect(cluster.network.sentFrames - sentFrames).toBeLessThanOrEqual(20);
     expect(b.counters.get('join.welcome-limited')).toBeGreaterThan(900);
+  });
+
+  it('that copies a WELCOME under other names makes peers which are forgotten within a second or two', () => {
+    const { cluster, a, b } = pair(7);
+    cluster.isChecking = false;
+    const codec = new ControlCodec();
+    const isWelcomeToB = (frame: Uint8Array) => {
+      const reader = new FrameReader('sim');
+      if (reader.read(frame, 0, frame.length) !== undefined || reader.frameClass !== CLASS_CONTROL) return;
+      const payload = frame.subarray(reader.payloadAt, reader.payloadEnd);
+      const message = codec.decode(payload);
+      if (typeof message === 'string' || message.type !== CONTROL_WELCOME) return;
+      return Buffer.from(message.to).equals(b.incarnation) ? payload.slice() : undefined;
+    };
+    let welcome: Uint8Array | undefined;
+    cluster.network.attach('tap', (u8) => {
+      welcome ??= isWelcomeToB(u8);
+    });
+    cluster.runUntil(() => welcome !== undefined, 5000, 'a WELCOME');
+    cluster.network.detach('tap');
+    for (let i = 0; i < 5; i++) {
+      const frame = forge(`x${i}`, cluster.random.bytes(16), CLASS_CONTROL, 1, welcome ?? new Uint8Array());
+      b.replicator.receive(frame, 0, frame.length, cluster.now);
+    }
+    expect(b.replicator.peers()).toHaveLength(6);
+    cluster.run(2000);
+    expect(b.replicator.peers().map((p) => p.node)).toEqual(['a']);
+    expect(b.counters.get('join.never-heard')).toBe(5);
+    expect(a.replicator.peers()[0].verdict).toBe('proven');
   });
 
   it('in the name of a peer is dropped where its counter is old or out of reach', () => {
