@@ -1,5 +1,4 @@
-import { accessSync, chmodSync, constants, statSync, unlinkSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { chmodSync, statSync, unlinkSync } from 'node:fs';
 import {
   type handleServerStreamingCall,
   type handleUnaryCall,
@@ -20,6 +19,7 @@ import {
   PROGRESS_INTERVAL_MS,
 } from '../limits.js';
 import { type ControlBackend, ControlError, type ControlErrorKind, type ProgressSink } from './backend.js';
+import { ControlListener } from './listener.js';
 import {
   FLOW_TABLES,
   type FlowsRequest,
@@ -55,6 +55,7 @@ const ERROR_TEXT_MAX = 1000;
 export class ControlServer {
   readonly path: string;
   readonly #server: Server;
+  readonly #listener: ControlListener;
   readonly #backend: ControlBackend;
   readonly #options: ControlServerOptions;
   #inode = 0;
@@ -71,6 +72,11 @@ export class ControlServer {
       'grpc.max_connection_idle_ms': CONTROL_IDLE_MS,
     });
     this.#server.addService(loadControlMethods() as unknown as ServiceDefinition, this.#implementation());
+    const http2 = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    this.#listener = new ControlListener({
+      onConnection: (socket) => http2.injectConnection(socket),
+      count: (reason) => options.count?.(reason),
+    });
   }
 
   /** Serves `backend` on the socket `path`. Throws ControlError if the path is taken or cannot be made. */
@@ -87,6 +93,7 @@ export class ControlServer {
 
   /** Ends open calls and removes the socket file. */
   close(): void {
+    this.#listener.close();
     this.#server.forceShutdown();
     // libuv removes the file when the listener closes, if only at its next turn: a process that exits now leaves it.
     if (statSync(this.path, { throwIfNoEntry: false })?.ino === this.#inode) unlinkSync(this.path);
@@ -95,14 +102,10 @@ export class ControlServer {
   async #bind(mode: number): Promise<void> {
     // The mask and not only a chmod afterwards: between bind and chmod anybody could have connected.
     const mask = process.umask(0o777 & ~mode);
+    const listening = this.#listener.listen(this.path);
+    process.umask(mask);
     try {
-      // The library hides the errno of a failed bind.
-      accessSync(dirname(this.path), constants.W_OK);
-      await new Promise<void>((resolve, reject) => {
-        this.#server.bindAsync(`unix:${this.path}`, ServerCredentials.createInsecure(), (error) =>
-          error ? reject(error) : resolve(),
-        );
-      });
+      await listening;
       chmodSync(this.path, mode);
       this.#inode = statSync(this.path).ino;
     } catch (cause) {
@@ -110,8 +113,6 @@ export class ControlServer {
       const reason = code ?? message.split('\n')[0];
       const hint = 'create its directory and make it writable, or choose another control.socket';
       throw new ControlError('failed', `cannot listen on ${this.path} (${reason}): ${hint}`, { cause });
-    } finally {
-      process.umask(mask);
     }
   }
 

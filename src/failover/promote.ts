@@ -96,7 +96,8 @@ export class Promotion {
   #commit: Commit;
   #at = 0;
   #startedMs = -1;
-  #finishedMs = 0;
+  /** When the replicas' flows were in the kernel; the wait for a source that lives comes after. */
+  #committedMs = -1;
   #nowMs = 0;
   readonly #turn = (): number => this.#advance();
 
@@ -130,7 +131,7 @@ export class Promotion {
       ...this.#work.report,
       term: this.term,
       sources: this.#sourceReports,
-      durationMs: (this.phase === 'done' ? this.#finishedMs : this.#nowMs) - Math.max(0, this.#startedMs),
+      durationMs: (this.#committedMs < 0 ? this.#nowMs : this.#committedMs) - Math.max(0, this.#startedMs),
       exitCode: this.#reasons.length > 0 ? 3 : 0,
       reasons: this.#reasons,
       needsAudit: true,
@@ -177,6 +178,7 @@ export class Promotion {
   }
 
   #startLinger(): number {
+    this.#committedMs = this.#nowMs;
     this.phase = 'linger';
     return GO_ON;
   }
@@ -240,6 +242,8 @@ export class Promotion {
     const isLate = this.phase === 'late';
     const report = this.#work.report;
     if ((table.bits(own) & DEAD) !== 0 || durableEqual(m, at, m, otherAt)) {
+      // Late, it was counted when it was committed.
+      if (isLate) return;
       report.total++;
       report.kept++;
       return;
@@ -345,7 +349,7 @@ export class Promotion {
   }
 
   #end(): number {
-    this.#finishedMs = this.#nowMs;
+    if (this.#committedMs < 0) this.#committedMs = this.#nowMs;
     this.phase = 'done';
     return DONE;
   }

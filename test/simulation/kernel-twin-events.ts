@@ -1,9 +1,30 @@
 /** The event socket of the kernel twin: a bounded queue that loses what does not fit, as netlink does. */
-import type { EventSink } from '../../src/flow/kernel-port.js';
+import {
+  type EventSink,
+  SEEN_HELPER,
+  SEEN_LABELS,
+  SEEN_MARK,
+  SEEN_MASTER,
+  SEEN_PROTOINFO,
+  SEEN_SEQADJ,
+  SEEN_STATUS,
+  SEEN_SYNPROXY,
+} from '../../src/flow/kernel-port.js';
 import { allocateMemory, copyRecord, lengthOf, type Memory } from '../../src/flow/record.js';
 
 /** Receive buffer that one event takes, whatever its size (FACTS: 1,280). Bytes. */
 export const EVENT_BYTES = 1280;
+
+/** What an event carries that tells all of a flow. */
+export const SEEN_EVERYTHING =
+  SEEN_STATUS |
+  SEEN_MARK |
+  SEEN_PROTOINFO |
+  SEEN_LABELS |
+  SEEN_HELPER |
+  SEEN_SEQADJ |
+  SEEN_SYNPROXY |
+  SEEN_MASTER;
 
 interface QueuedEvent {
   readonly kind: number;

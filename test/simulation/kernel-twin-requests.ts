@@ -41,8 +41,8 @@ import {
   PART_SYNPROXY,
 } from '../../src/flow/record.js';
 import { inverseL4, replyIsInverse } from '../../src/flow/tuple.js';
-import { type KernelTwin, SEEN_EVERYTHING } from './kernel-twin.js';
-import { cloneRecord } from './kernel-twin-events.js';
+import type { KernelTwin } from './kernel-twin.js';
+import { cloneRecord, SEEN_EVERYTHING } from './kernel-twin-events.js';
 import { masterKey, originalKey, replyKey, type TwinFlow } from './kernel-twin-flows.js';
 import { filterParts } from './record-parts.js';
 

@@ -47,7 +47,7 @@ import {
   PART_HELPER,
   PROTO_HAS_STATE,
 } from '../../src/flow/record.js';
-import { cloneRecord, EventQueue } from './kernel-twin-events.js';
+import { cloneRecord, EventQueue, SEEN_EVERYTHING } from './kernel-twin-events.js';
 import { originalKey, replyKey, type TwinFlow, TwinFlows } from './kernel-twin-flows.js';
 import { createFlow, destroyFlow, updateFlow } from './kernel-twin-requests.js';
 import { cutParts } from './record-parts.js';
@@ -78,16 +78,6 @@ export interface TwinOptions extends Partial<TwinKnobs> {
   now: () => number;
   random?: () => number;
 }
-
-export const SEEN_EVERYTHING =
-  SEEN_STATUS |
-  SEEN_MARK |
-  SEEN_PROTOINFO |
-  SEEN_LABELS |
-  SEEN_HELPER |
-  SEEN_SEQADJ |
-  SEEN_SYNPROXY |
-  SEEN_MASTER;
 
 /** A small seeded generator, for knobs that are probabilities. */
 export function seededRandom(seed: number): () => number {
