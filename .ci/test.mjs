@@ -57,8 +57,10 @@ function check(name) {
 function countFile(file, tally) {
   for (const test of file.assertionResults) {
     const name = `${relative(root, file.name)}: ${test.fullName}`;
-    if (test.status === 'passed') tally.passed++;
-    else if (test.status === 'failed') {
+    if (test.status === 'passed') {
+      tally.passed++;
+      if (test.meta?.note) say(`  note on ${name}: ${test.meta.note}`);
+    } else if (test.status === 'failed') {
       tally.failed++;
       fail(name, test.failureMessages.join('\n'));
     } else if (test.meta?.note) {

@@ -18,6 +18,20 @@ if (koffi.sizeof('void *') !== 8 || endianness() !== 'LE') {
 }
 const library = koffi.load(null);
 
+type PoolCall = (
+  fd: number,
+  data: Uint8Array,
+  length: number,
+  flags: number,
+  done: (error: unknown, result: number) => void,
+) => void;
+
+/** The same C function, called on a thread of Node's pool. */
+function libraryAsync(declaration: string): PoolCall {
+  const call = library.func(declaration) as unknown as { async: PoolCall };
+  return (fd, data, length, flags, done) => call.async(fd, data, length, flags, done);
+}
+
 // asm-generic/errno-base.h and asm-generic/errno.h
 export const EPERM = 1;
 export const ENOENT = 2;
@@ -100,6 +114,10 @@ export const recv = library.func('int64_t recv(int fd, void *data, size_t length
   length: number,
   flags: number,
 ) => number;
+
+/** `send` and `recv` on a thread of the pool, for calls that can hold the event loop; they do not tell their errno. */
+export const sendInPool = libraryAsync('int64_t send(int fd, void *data, size_t length, int flags)');
+export const recvInPool = libraryAsync('int64_t recv(int fd, void *data, size_t length, int flags)');
 
 export const recvmmsg = library.func(
   'int recvmmsg(int fd, void *vector, uint32_t count, int flags, void *timeout)',

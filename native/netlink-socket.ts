@@ -9,6 +9,7 @@ import {
   MSG_DONTWAIT,
   pinnedBytes,
   recv,
+  recvInPool,
   recvmmsg,
   SO_ATTACH_FILTER,
   SO_MEMINFO,
@@ -21,6 +22,7 @@ import {
   SOCK_RAW,
   SOL_SOCKET,
   send,
+  sendInPool,
   setsockopt,
   socket,
 } from './libc.js';
@@ -80,6 +82,8 @@ export class NetlinkSocket {
   private readonly memoryInfo = pinnedBytes(SK_MEMINFO_BYTES);
   private readonly memoryWords = new Uint32Array(this.memoryInfo.buffer);
   private isClosed = false;
+  /** Calls that a thread of the pool is in. */
+  private calls = 0;
 
   /** Throws SystemError: EPROTONOSUPPORT when the kernel has no nfnetlink. */
   constructor() {
@@ -201,6 +205,40 @@ export class NetlinkSocket {
     return length < 0 ? -lastErrno() : length;
   }
 
+  /** As send, on a thread of the pool; `done` gets whether it went well. The socket is closed after that at the earliest. */
+  sendInPool(data: Uint8Array, length: number, done: (isSent: boolean) => void): void {
+    this.callInPool(() =>
+      sendInPool(
+        this.fd,
+        data,
+        length,
+        0,
+        this.whenCalled((n) => done(n >= 0)),
+      ),
+    );
+  }
+
+  /** As receive, on a thread of the pool; `done` gets the length, or -1 (a receive then tells why). */
+  receiveInPool(data: Uint8Array, done: (length: number) => void): void {
+    this.callInPool(() => recvInPool(this.fd, data, data.length, MSG_DONTWAIT, this.whenCalled(done)));
+  }
+
+  private callInPool(call: () => void): void {
+    this.calls++;
+    call();
+  }
+
+  private whenCalled(done: (result: number) => void): (error: unknown, result: number) => void {
+    return (error, result) => {
+      this.calls--;
+      if (this.isClosed) {
+        if (this.calls === 0) close(this.fd);
+        return;
+      }
+      done(error === null || error === undefined ? Number(result) : -1);
+    };
+  }
+
   /** Reads as many datagrams as there are and fit: their number, or the negative errno. */
   receiveMany(into: DatagramVector): number {
     const count = recvmmsg(this.fd, into.headers, into.capacity, MSG_DONTWAIT, null);
@@ -210,6 +248,7 @@ export class NetlinkSocket {
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    close(this.fd);
+    // A thread may still be in a call: its number must not come to mean another file.
+    if (this.calls === 0) close(this.fd);
   }
 }

@@ -78,7 +78,6 @@ export const AUDIT_PAUSE_MAX_MS = 5000;
 export const DIFFERENCES_SHOWN = 20;
 /** Suspicions that a verification looks into at a time. */
 export const SUSPICIONS_MAX = 1024;
-/** How long a verification asks again about flows that change while it looks. Milliseconds. */
 /** How long a promote goes on taking what a source that still lives says. Milliseconds. */
 export const SOURCE_LINGER_MS = 1000;
 /** Tries to create one flow in a commit. */

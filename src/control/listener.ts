@@ -45,6 +45,7 @@ export class ControlListener {
 
   #admit(socket: Socket): void {
     this.#waiting.add(socket);
+    let head = Buffer.alloc(0);
     const leave = (): void => {
       this.#waiting.delete(socket);
       socket.off('readable', look);
@@ -53,26 +54,26 @@ export class ControlListener {
     const refuse = (reason: string): void => {
       if (!this.#waiting.has(socket)) return;
       leave();
-      this.#ports.count(reason);
+      // Who only asks whether somebody listens, as the command line does, says nothing.
+      if (head.length > 0) this.#ports.count(reason);
       socket.destroy();
     };
     const look = (): void => {
-      const head: Buffer | null = socket.read();
-      if (head === null) return;
+      for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) {
+        head = Buffer.concat([head, chunk]);
+      }
       const length = Math.min(head.length, PREFACE.length);
       if (PREFACE.compare(head, 0, length, 0, length) !== 0) refuse('control.not-http2');
-      else {
-        socket.unshift(head);
-        // Less than the whole: the rest, or the end, makes it readable again.
-        if (length < PREFACE.length) return;
+      else if (length === PREFACE.length) {
         leave();
+        socket.unshift(head);
         this.#ports.onConnection(socket);
       }
     };
     socket.on('error', () => refuse('control.connection-error'));
-    socket.once('end', () => refuse('control.no-request'));
+    socket.once('end', () => refuse('control.not-http2'));
     socket.once('close', leave);
-    socket.setTimeout(CONTROL_IDLE_MS, () => refuse('control.idle'));
+    socket.setTimeout(CONTROL_IDLE_MS, () => refuse('control.not-http2'));
     socket.on('readable', look);
   }
 }

@@ -118,7 +118,7 @@ export interface StatusReport {
   /** What an operator should know now, in sentences: split brain, unsealed link, a diverged replica. */
   warnings: string[];
   counters: Record<string, number>;
-  /** Longest time the daemon's event loop was held since it started, milliseconds. */
+  /** Longest time the daemon's event loop was held since it was ready, milliseconds. */
   loopMaxPauseMs: number;
 }
 

@@ -1,4 +1,5 @@
-import { chmodSync, statSync, unlinkSync } from 'node:fs';
+import { accessSync, chmodSync, constants, statSync, unlinkSync } from 'node:fs';
+import { dirname } from 'node:path';
 import {
   type handleServerStreamingCall,
   type handleUnaryCall,
@@ -102,10 +103,10 @@ export class ControlServer {
   async #bind(mode: number): Promise<void> {
     // The mask and not only a chmod afterwards: between bind and chmod anybody could have connected.
     const mask = process.umask(0o777 & ~mode);
-    const listening = this.#listener.listen(this.path);
-    process.umask(mask);
     try {
-      await listening;
+      // libuv calls a missing directory EACCES.
+      accessSync(dirname(this.path), constants.W_OK);
+      await this.#listener.listen(this.path);
       chmodSync(this.path, mode);
       this.#inode = statSync(this.path).ino;
     } catch (cause) {
@@ -113,6 +114,8 @@ export class ControlServer {
       const reason = code ?? message.split('\n')[0];
       const hint = 'create its directory and make it writable, or choose another control.socket';
       throw new ControlError('failed', `cannot listen on ${this.path} (${reason}): ${hint}`, { cause });
+    } finally {
+      process.umask(mask);
     }
   }
 

@@ -54,7 +54,8 @@ export async function runDaemon(config: Config, options: DaemonOptions = {}): Pr
 async function start(config: Config, logger: Logger, open: Closer[]): Promise<Core> {
   const { log } = logger;
   const counters = new CounterMap();
-  const kernel = Kernel.open({ eventBufferBytes: config.kernel.eventBufferBytes, counters, log });
+  const { eventBufferBytes } = config.kernel;
+  const kernel = Kernel.open({ eventBufferBytes, isPooled: true, counters, log });
   open.push(kernel);
   let core: Core | undefined;
   const link = config.links[0];

@@ -5,7 +5,7 @@ import { ControlError } from '../control/backend.js';
 import type { FlowsRequest } from '../control/messages.js';
 import type { Counters } from '../flow/counters.js';
 import { FlowFilter } from '../flow/filter.js';
-import { DUMP_DONE, DUMP_MORE } from '../flow/kernel-port.js';
+import { DUMP_DONE, DUMP_MORE, DUMP_PENDING } from '../flow/kernel-port.js';
 import { lengthOf, type Memory } from '../flow/record.js';
 import { Dumper } from '../kernel/dumper.js';
 import { CONTROL_BATCH_MAX_BYTES, FLOWS_PER_BATCH } from '../limits.js';
@@ -82,12 +82,12 @@ async function listKernel(
   pass: () => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
-  const dumper = new Dumper({ counters, isShown: true });
+  const dumper = new Dumper({ counters, isShown: true, isPooled: true });
   const sink = (m: Memory, at: number): void => packer.take(m, at);
   try {
     dumper.start();
-    let state = DUMP_MORE;
-    while (state === DUMP_MORE && !signal.aborted) {
+    let state: number = DUMP_MORE;
+    while ((state === DUMP_MORE || state === DUMP_PENDING) && !signal.aborted) {
       state = dumper.next(sink);
       await pass();
     }

@@ -16,6 +16,8 @@ export class Loop {
   #waitTimer: NodeJS.Timeout | undefined;
   #isSoon = false;
   #isStopped = true;
+  /** What the start itself took (loading code) is not what an operator asks for. */
+  #isReady = false;
   #lastTick = 0;
 
   constructor(core: Core) {
@@ -36,13 +38,9 @@ export class Loop {
     this.#delay.disable();
   }
 
-  /** Longest time the event loop was held since the last reset, milliseconds; GC and JIT included. */
+  /** Longest time the event loop was held since the node was ready, milliseconds; GC and JIT included. */
   get maxPauseMs(): number {
     return Math.max(0, this.#delay.max / 1e6 - DELAY_RESOLUTION_MS);
-  }
-
-  resetPause(): void {
-    this.#delay.reset();
   }
 
   /** One turn of the core, now; the next one is arranged by what it left. */
@@ -52,6 +50,10 @@ export class Loop {
     // A stream of readable sockets must not starve the timers that heartbeats depend on.
     if (now - this.#lastTick >= TICK_MS) this.#tickAt(now);
     const state = this.#core.turn(now);
+    if (!this.#isReady && this.#core.state === 'ready') {
+      this.#isReady = true;
+      this.#delay.reset();
+    }
     if (state === 'more') this.#soon();
     else if (state === 'wait') this.#later();
   }

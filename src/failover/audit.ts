@@ -7,7 +7,14 @@
  * An event marks the slot it touches as shown (EventRules), so a row that is older than the event changes nothing.
  */
 import type { Counters } from '../flow/counters.js';
-import { DUMP_INTERRUPTED, DUMP_MORE, KernelBatch, type KernelPort, OP_GET } from '../flow/kernel-port.js';
+import {
+  DUMP_INTERRUPTED,
+  DUMP_MORE,
+  DUMP_PENDING,
+  KernelBatch,
+  type KernelPort,
+  OP_GET,
+} from '../flow/kernel-port.js';
 import type { Log } from '../flow/log.js';
 import { keyEqual } from '../flow/merge.js';
 import type { Memory } from '../flow/record.js';
@@ -140,6 +147,7 @@ export class Audit {
 
   #dump(): number {
     const state = this.#parts.kernel.dumpNext(this.#onRow);
+    if (state === DUMP_PENDING) return WAIT;
     this.#parts.table.auditRead();
     if (state === DUMP_MORE) return GO_ON;
     if (state === DUMP_INTERRUPTED) this.#isAttemptWhole = false;

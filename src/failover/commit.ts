@@ -6,7 +6,7 @@
  *
  * Nothing here knows why the flows are to be committed: a promote makes them own first, `conntwin commit` does not.
  */
-import { DUMP_MORE, KernelBatch } from '../flow/kernel-port.js';
+import { DUMP_MORE, DUMP_PENDING, KernelBatch } from '../flow/kernel-port.js';
 import { durableEqual } from '../flow/merge.js';
 import type { Memory } from '../flow/record.js';
 import { BULK_MIN_FLOWS, COMMIT_SETTLE_MS, INJECT_BATCH } from '../limits.js';
@@ -78,9 +78,14 @@ export class Commit {
       kernel.dumpStart();
       return GO_ON;
     }
-    if (this.#work.queue.length > 0) this.#conflicts.turn();
+    if (this.#work.queue.length > 0) {
+      this.#conflicts.turn();
+      return GO_ON;
+    }
+    const state = kernel.dumpNext(this.#onRow);
+    if (state === DUMP_PENDING) return WAIT;
     // An interrupted dump only means more EEXIST later.
-    else if (kernel.dumpNext(this.#onRow) !== DUMP_MORE) this.phase = 'order';
+    if (state !== DUMP_MORE) this.phase = 'order';
     return GO_ON;
   }
 

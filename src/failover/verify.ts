@@ -6,7 +6,14 @@
  *       --> those that stand: GET --> queue read to empty --> those that stand: differences
  */
 import type { Counters } from '../flow/counters.js';
-import { DUMP_INTERRUPTED, DUMP_MORE, KernelBatch, type KernelPort, OP_GET } from '../flow/kernel-port.js';
+import {
+  DUMP_INTERRUPTED,
+  DUMP_MORE,
+  DUMP_PENDING,
+  KernelBatch,
+  type KernelPort,
+  OP_GET,
+} from '../flow/kernel-port.js';
 import { durableEqual, keyEqual } from '../flow/merge.js';
 import { allocateMemory, copyRecord, lengthOf, MAX_RECORD_BYTES, type Memory } from '../flow/record.js';
 import { DIFFERENCES_SHOWN, INJECT_BATCH, SUSPICIONS_MAX } from '../limits.js';
@@ -118,6 +125,7 @@ export class Verification {
     // A datagram holds some 135 rows: stop while there is room for them all.
     if (this.#suspectCount > SUSPICIONS_MAX / 2) return this.#settleSoon();
     const state = this.#parts.kernel.dumpNext(this.#onRow);
+    if (state === DUMP_PENDING) return WAIT;
     this.#parts.table.auditRead();
     if (state === DUMP_MORE) return GO_ON;
     if (state === DUMP_INTERRUPTED) this.report.isProvable = false;

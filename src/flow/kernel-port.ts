@@ -29,6 +29,8 @@ export const DUMP_MORE = 0;
 export const DUMP_DONE = 1;
 /** The kernel said NLM_F_DUMP_INTR, or the socket failed: the dump is not whole. */
 export const DUMP_INTERRUPTED = 2;
+/** Nothing was read yet, come again: the kernel walks through a large and nearly empty hash table. */
+export const DUMP_PENDING = 3;
 
 export const OP_CREATE = 1; // NLM_F_CREATE|NLM_F_EXCL; NAT as FACTS: plain inverse reply + CTA_NAT_SRC/DST
 export const OP_UPDATE = 2; // status, timeout, protoinfo, mark, labels, seqadj, synproxy
@@ -89,7 +91,7 @@ export class KernelBatch {
 export interface KernelPort {
   /** Starts a dump of both families; one under way is abandoned. */
   dumpStart(): void;
-  /** Reads at most one datagram of the dump (up to about 135 flows) and hands each row to the sink. */
+  /** Reads at most one datagram of the dump (up to about 135 flows) and hands each row to the sink: DUMP_*. */
   dumpNext(sink: RowSink): number;
   /** Size of the conntrack hash table: a dump across a resize is not whole (F12). */
   buckets(): number;

@@ -2,7 +2,7 @@ import { EAGAIN, EINVAL, ENOBUFS, EPERM, pinnedBytes } from '../../native/libc.j
 import { NetlinkSocket } from '../../native/netlink-socket.js';
 import { SystemError } from '../../native/system-error.js';
 import type { Counters } from '../flow/counters.js';
-import { DUMP_DONE, DUMP_INTERRUPTED, DUMP_MORE, type RowSink } from '../flow/kernel-port.js';
+import { DUMP_DONE, DUMP_INTERRUPTED, DUMP_MORE, DUMP_PENDING, type RowSink } from '../flow/kernel-port.js';
 import { CtnetlinkDecoder } from './decode.js';
 import {
   IPCTNL_MSG_CT_GET,
@@ -14,11 +14,15 @@ import {
   NLMSG_ERROR,
 } from './enums.js';
 import { ConntrackMissingError, NetAdminMissingError } from './kernel-error.js';
+import { readSysctl } from './sysctl.js';
 
 /** The kernel never builds a longer dump datagram. */
 const DATAGRAM_MAX_BYTES = 32768;
 /** Reads in a row that find nothing although the dump is not over, before it counts as broken. */
 const EMPTY_READS_MAX = 100;
+/** No thread has read a datagram; one could not, and receiving again tells why. */
+const NOTHING = -1;
+const ASK_AGAIN = -2;
 const NLMSG_HEADER_BYTES = 16;
 const REQUEST_BYTES = 20; // struct nlmsghdr and struct nfgenmsg
 
@@ -26,7 +30,15 @@ export interface DumperOptions {
   readonly counters: Counters;
   /** Whether rows carry what is only shown: counters, timestamps, security context, use. */
   readonly isShown: boolean;
+  /** Whether a thread of the pool may wait for the kernel: rows then come later (DUMP_PENDING). */
+  readonly isPooled?: boolean;
 }
+
+/**
+ * A dump walks all buckets of the hash table between two datagrams, some 45 ns each: below this many flows a bucket
+ * that can hold the event loop for more than some milliseconds, and a thread of the pool waits instead.
+ */
+const SPARSE_FLOWS_PER_BUCKET = 1 / 256;
 
 /** Dumps the conntrack table of both families, one datagram a step, over a socket of its own. */
 export class Dumper {
@@ -41,6 +53,11 @@ export class Dumper {
   private isRunning = false;
   private isWhole = true;
   private emptyReads = 0;
+  private isSparse = false;
+  /** A thread of the pool sends or receives. */
+  private isInPool = false;
+  /** Length of the datagram that a thread of the pool has read. */
+  private arrived = NOTHING;
   private failure: SystemError | undefined;
 
   constructor(options: DumperOptions) {
@@ -67,7 +84,22 @@ export class Dumper {
       this.failure = error;
       return;
     }
-    const errno = -this.socket.send(this.request, this.writeRequest());
+    const length = this.writeRequest();
+    this.isSparse = this.options.isPooled === true && isTableSparse();
+    this.arrived = NOTHING;
+    if (this.isSparse) {
+      const { socket } = this;
+      this.isInPool = true;
+      socket.sendInPool(this.request, length, (isSent) => {
+        this.isInPool = false;
+        // The kernel refuses a second time as well, and then says why.
+        if (!isSent) this.sendRequest(socket, length);
+      });
+    } else this.sendRequest(this.socket, length);
+  }
+
+  private sendRequest(socket: NetlinkSocket, length: number): void {
+    const errno = -socket.send(this.request, length);
     if (errno !== 0) this.fail(errno);
   }
 
@@ -86,7 +118,10 @@ export class Dumper {
   next(sink: RowSink): number {
     if (!this.isRunning) return DUMP_DONE;
     if (this.socket === undefined || this.failure !== undefined) return this.end(DUMP_INTERRUPTED);
-    const length = this.socket.receive(this.data);
+    if (this.isInPool) return DUMP_PENDING;
+    if (this.isSparse && this.arrived === NOTHING) return this.receiveInPool(this.socket);
+    const length = this.arrived >= 0 ? this.arrived : this.socket.receive(this.data);
+    this.arrived = NOTHING;
     if (length === -EAGAIN) {
       return ++this.emptyReads < EMPTY_READS_MAX ? DUMP_MORE : this.end(DUMP_INTERRUPTED);
     }
@@ -100,6 +135,15 @@ export class Dumper {
     }
     this.emptyReads = 0;
     return this.readDatagram(length, sink);
+  }
+
+  private receiveInPool(socket: NetlinkSocket): number {
+    this.isInPool = true;
+    socket.receiveInPool(this.data, (length) => {
+      this.isInPool = false;
+      this.arrived = length >= 0 ? length : ASK_AGAIN;
+    });
+    return DUMP_PENDING;
   }
 
   private readDatagram(end: number, sink: RowSink): number {
@@ -148,7 +192,13 @@ export class Dumper {
 
   close(): void {
     this.isRunning = false;
+    this.isInPool = false;
     this.socket?.close();
     this.socket = undefined;
   }
+}
+
+function isTableSparse(): boolean {
+  const buckets = readSysctl('buckets') ?? 0;
+  return (readSysctl('count') ?? 0) < buckets * SPARSE_FLOWS_PER_BUCKET;
 }

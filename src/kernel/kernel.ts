@@ -15,6 +15,8 @@ export interface KernelOptions {
   readonly eventBufferBytes?: number;
   /** Whether the kernel keeps a destroyed flow until its event was taken (default yes). */
   readonly reliable?: boolean;
+  /** Whether dumps of a large, nearly empty table wait on another thread (default no: every call is synchronous). */
+  readonly isPooled?: boolean;
   readonly counters: Counters;
   readonly log: Log;
 }
@@ -61,7 +63,11 @@ export class Kernel implements KernelPort {
         counters: options.counters,
         log: options.log,
       });
-      return new Kernel(injector, new Dumper({ counters: options.counters, isShown: false }), reader);
+      return new Kernel(
+        injector,
+        new Dumper({ counters: options.counters, isShown: false, isPooled: options.isPooled ?? false }),
+        reader,
+      );
     } catch (error) {
       reader?.close();
       injector?.close();

@@ -1,7 +1,8 @@
 /**
  * Where the slot of a key is: 4,096 small open-addressing tables, chosen by the top 12 bits of the key hash.
  *
- * Each grows alone (a thousand entries, some microseconds), so there is no stop-the-world growth. An entry is
+ * Each grows alone (a thousand entries, some microseconds), so there is no stop-the-world growth. They all stand in
+ * one arena, in blocks of powers of two with a free list each: the garbage collector sees one array. An entry is
  * slot + 1 with some more hash bits above it as a tag, so a probe hardly ever touches a slot that is not the
  * wanted one. Deletion shifts the entries behind it back: no tombstones, probes never get longer with time.
  */
@@ -11,7 +12,9 @@ import { SLOT_WORDS, type Slots, WORD_HASH, WORD_RECORD } from './slots.js';
 
 export const SEGMENTS = 4096;
 const SEGMENT_SHIFT = 20;
-const FIRST_CAPACITY = 16;
+/** Entries of a segment's first table: 4,096 of them take 512 KiB, and the smaller sizes are never thrown away. */
+const FIRST_CAPACITY = 32;
+const CLASSES = 32;
 
 /** Segment (0..4095) of a key hash, and so its /12 scope. */
 export const segmentOf = (hashLo: number): number => hashLo >>> SEGMENT_SHIFT;
@@ -20,12 +23,20 @@ export const segmentOf = (hashLo: number): number => hashLo >>> SEGMENT_SHIFT;
 export class SegmentIndex {
   readonly #slots: Slots;
   readonly #memory: Memory;
-  readonly #tables: Int32Array[] = [];
+  /** Blocks that outgrown tables left, by the logarithm of their size; entry 0 of a free block is the next one. */
+  readonly #free = new Int32Array(CLASSES);
+  #arena: Int32Array;
+  /** Where the arena was never used; 0 is no block. */
+  #untouched = FIRST_CAPACITY;
+  /** Of each segment: where its table starts (0: it has none) and its length minus 1. */
+  readonly #starts = new Uint32Array(SEGMENTS);
+  readonly #masks = new Uint32Array(SEGMENTS);
   readonly #counts = new Uint32Array(SEGMENTS);
   readonly #slotMask: number;
   readonly #tagMask: number;
   readonly #tagShift: number;
-  #table: Int32Array;
+  #start = 0;
+  #mask = 0;
   #position = 0;
   #tag = 0;
 
@@ -37,9 +48,8 @@ export class SegmentIndex {
     this.#tagMask = ~this.#slotMask;
     // The tag is the hash below the segment's bits, moved up under the entry's sign bit.
     this.#tagShift = 32 - SEGMENT_SHIFT;
-    const none = new Int32Array(1);
-    for (let i = 0; i < SEGMENTS; i++) this.#tables.push(none);
-    this.#table = none;
+    // All tables at their largest, and the sizes they went through before. Memory is committed as it is used.
+    this.#arena = new Int32Array(4 * 2 ** slotBits + SEGMENTS * FIRST_CAPACITY * 2);
   }
 
   /** Slots in the segment. */
@@ -49,19 +59,21 @@ export class SegmentIndex {
 
   /** Starts a search for a key with this hash; next() gives the matches. There is one search at a time. */
   seek(hashLo: number): void {
-    const table = this.#tables[hashLo >>> SEGMENT_SHIFT];
-    this.#table = table;
-    this.#position = hashLo & (table.length - 1);
+    const segment = hashLo >>> SEGMENT_SHIFT;
+    this.#start = this.#starts[segment];
+    this.#mask = this.#masks[segment];
+    this.#position = hashLo & this.#mask;
     this.#tag = (hashLo << this.#tagShift) & this.#tagMask;
   }
 
   /** The next slot whose record has the key of the record at `at`, or -1. */
   next(m: Memory, at: number): number {
-    const table = this.#table;
-    const mask = table.length - 1;
+    const arena = this.#arena;
+    const start = this.#start;
+    const mask = this.#mask;
     const words = this.#slots.words;
     let position = this.#position;
-    for (let entry = table[position]; entry !== 0; entry = table[position]) {
+    for (let entry = arena[start + position]; entry !== 0; entry = arena[start + position]) {
       position = (position + 1) & mask;
       if ((entry & this.#tagMask) !== this.#tag) continue;
       const slot = (entry & this.#slotMask) - 1;
@@ -78,10 +90,9 @@ export class SegmentIndex {
     const hashLo = this.#slots.words[slot * SLOT_WORDS + WORD_HASH];
     const segment = hashLo >>> SEGMENT_SHIFT;
     const count = ++this.#counts[segment];
-    let table = this.#tables[segment];
     // At most 3/4 full, so there is always an empty entry to stop at.
-    if (count * 4 > table.length * 3) table = this.#grow(segment);
-    this.#place(table, slot, hashLo);
+    if (count * 4 > (this.#masks[segment] + 1) * 3) this.#grow(segment);
+    this.#place(this.#starts[segment], this.#masks[segment], slot, hashLo);
   }
 
   /** Takes the slot out; it must be in. */
@@ -89,57 +100,93 @@ export class SegmentIndex {
     const words = this.#slots.words;
     const hashLo = words[slot * SLOT_WORDS + WORD_HASH];
     const segment = hashLo >>> SEGMENT_SHIFT;
-    const table = this.#tables[segment];
-    const mask = table.length - 1;
+    const arena = this.#arena;
+    const start = this.#starts[segment];
+    const mask = this.#masks[segment];
     let hole = hashLo & mask;
-    while ((table[hole] & this.#slotMask) !== slot + 1) {
-      if (table[hole] === 0) throw new Error(`segment index: slot ${slot} is not in segment ${segment}`);
+    while ((arena[start + hole] & this.#slotMask) !== slot + 1) {
+      if (arena[start + hole] === 0)
+        throw new Error(`segment index: slot ${slot} is not in segment ${segment}`);
       hole = (hole + 1) & mask;
     }
     this.#counts[segment]--;
     let scan = hole;
     for (;;) {
       scan = (scan + 1) & mask;
-      const entry = table[scan];
+      const entry = arena[start + scan];
       if (entry === 0) break;
       const home = words[((entry & this.#slotMask) - 1) * SLOT_WORDS + WORD_HASH] & mask;
       // An entry may move back into the hole unless its home lies behind the hole.
       if (((scan - home) & mask) < ((scan - hole) & mask)) continue;
-      table[hole] = entry;
+      arena[start + hole] = entry;
       hole = scan;
     }
-    table[hole] = 0;
+    arena[start + hole] = 0;
   }
 
   /** Copies the slots of the segment to `out`, as many as fit; returns how many there are. */
   list(segment: number, out: Int32Array): number {
-    const table = this.#tables[segment];
+    const start = this.#starts[segment];
+    if (start === 0) return 0;
+    const end = start + this.#masks[segment] + 1;
     let n = 0;
-    for (let i = 0; i < table.length; i++) {
-      if (table[i] === 0) continue;
-      if (n < out.length) out[n] = (table[i] & this.#slotMask) - 1;
+    for (let i = start; i < end; i++) {
+      const entry = this.#arena[i];
+      if (entry === 0) continue;
+      if (n < out.length) out[n] = (entry & this.#slotMask) - 1;
       n++;
     }
     return n;
   }
 
-  #grow(segment: number): Int32Array {
-    const old = this.#tables[segment];
-    const table = new Int32Array(Math.max(FIRST_CAPACITY, old.length * 2));
-    this.#tables[segment] = table;
+  #grow(segment: number): void {
+    const old = this.#starts[segment];
+    const oldSize = old === 0 ? 0 : this.#masks[segment] + 1;
+    const size = Math.max(FIRST_CAPACITY, oldSize * 2);
+    const start = this.#take(size);
+    this.#starts[segment] = start;
+    this.#masks[segment] = size - 1;
+    const arena = this.#arena;
     const words = this.#slots.words;
-    for (let i = 0; i < old.length; i++) {
-      if (old[i] === 0) continue;
-      const slot = (old[i] & this.#slotMask) - 1;
-      this.#place(table, slot, words[slot * SLOT_WORDS + WORD_HASH]);
+    for (let i = old; i < old + oldSize; i++) {
+      if (arena[i] === 0) continue;
+      const slot = (arena[i] & this.#slotMask) - 1;
+      this.#place(start, size - 1, slot, words[slot * SLOT_WORDS + WORD_HASH]);
     }
-    return table;
+    if (old !== 0) this.#give(old, oldSize);
   }
 
-  #place(table: Int32Array, slot: number, hashLo: number): void {
-    const mask = table.length - 1;
+  /** A block of zeros. */
+  #take(size: number): number {
+    const list = Math.clz32(size);
+    const free = this.#free[list];
+    if (free !== 0) {
+      this.#free[list] = this.#arena[free];
+      this.#arena[free] = 0;
+      return free;
+    }
+    const start = this.#untouched;
+    if (start + size > this.#arena.length) {
+      // Only keys that were chosen to crowd few segments come here.
+      const larger = new Int32Array(this.#arena.length * 2);
+      larger.set(this.#arena);
+      this.#arena = larger;
+    }
+    this.#untouched += size;
+    return start;
+  }
+
+  #give(start: number, size: number): void {
+    const list = Math.clz32(size);
+    this.#arena.fill(0, start, start + size);
+    this.#arena[start] = this.#free[list];
+    this.#free[list] = start;
+  }
+
+  #place(start: number, mask: number, slot: number, hashLo: number): void {
+    const arena = this.#arena;
     let position = hashLo & mask;
-    while (table[position] !== 0) position = (position + 1) & mask;
-    table[position] = (slot + 1) | ((hashLo << this.#tagShift) & this.#tagMask);
+    while (arena[start + position] !== 0) position = (position + 1) & mask;
+    arena[start + position] = (slot + 1) | ((hashLo << this.#tagShift) & this.#tagMask);
   }
 }

@@ -54,7 +54,7 @@ export class BasicsRun {
     ticks: number,
     onStep: (text: string) => void,
   ): Promise<BasicsResult> {
-    const lab = await Lab.create();
+    const lab = await Lab.create({ flows: sizes.full });
     try {
       return await new BasicsRun(lab, make(lab), sizes, ticks).measure(onStep);
     } finally {

@@ -5,7 +5,7 @@
 import { Command } from 'commander';
 import { generate } from '../lab/background-flows.js';
 import { tryRun } from '../lab/command.js';
-import { flowsThatFit } from '../lab/firewall-pair.js';
+import { flowsThatFit } from '../lab/kernel-limits.js';
 import { Lab } from '../lab/lab.js';
 import { type BasicsResult, BasicsRun, type BasicsSizes } from './basics-run.js';
 import { ConntrackdContender } from './contender-conntrackd.js';
@@ -58,7 +58,7 @@ function table(results: Partial<Record<ContenderName, BasicsResult>>): string[] 
 
 /** Flows a second that the kernel takes from the generator while nobody listens. */
 async function generatorRate(flows: number): Promise<number> {
-  const lab = await Lab.create();
+  const lab = await Lab.create({ flows });
   try {
     return (await generate(lab, 'server', 'create', flows)).perSecond;
   } finally {
@@ -75,9 +75,9 @@ async function main(): Promise<void> {
     .parse()
     .opts<BenchOptions>();
   const say = (text: string) => process.stderr.write(`${text}\n`);
-  const full = flowsThatFit(Number(options.full));
+  const { flows: full, note } = flowsThatFit(Number(options.full));
   const sizes: BasicsSizes = { burst: Math.min(Number(options.flows), full), full };
-  if (full < Number(options.full)) say(`nf_conntrack_max leaves room for ${full} flows: raise it for more`);
+  if (note !== undefined) say(note);
   say('the kernel alone');
   const generated = await generatorRate(sizes.full);
   const results: Partial<Record<ContenderName, BasicsResult>> = {};

@@ -12,12 +12,12 @@ test('live connections survive the death of their firewall', async () => {
     '--flows',
     '10000',
     '--connections',
-    '100',
+    '200',
   ]);
   expect(code, stderr).toBe(0);
   const result = JSON.parse(stdout) as ShowResult;
-  expect(result).toMatchObject({ connections: 100, survived: 100, dead: {}, rejected: 0, recordsLost: 0 });
-  expect(result.committed).toBeGreaterThanOrEqual(10_100);
+  expect(result).toMatchObject({ connections: 200, survived: 200, dead: {}, rejected: 0, recordsLost: 0 });
+  expect(result.committed).toBeGreaterThanOrEqual(10_200);
 });
 
 test('the demo refuses what it does not know with one line that says so', async () => {

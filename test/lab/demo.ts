@@ -1,11 +1,12 @@
 /** `npm run demo`: a firewall pair fails over before your eyes. See --help. */
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import { ended } from './command.js';
 import { FailoverShow, type ShowResult } from './failover-show.js';
-import { kernelFlowLimit } from './lab.js';
+import { flowsThatFit } from './kernel-limits.js';
 import { LabError } from './namespaces.js';
 import { drawPicture } from './picture.js';
 import { CONNTWIN_PROGRAM, program, repositoryRoot } from './program.js';
@@ -15,7 +16,7 @@ const REDRAW_MS = 250;
 
 interface DemoOptions {
   readonly json: boolean;
-  readonly flows: number;
+  flows: number;
   readonly connections: number;
   readonly hold: boolean;
 }
@@ -62,13 +63,30 @@ function table(result: ShowResult): string[] {
   return rows.map(([name, value]) => `  ${name.padEnd(28)}${value}`);
 }
 
+/** Where namespaces are those of a user namespace, another terminal has to enter it first. */
+function isUserNamespace(): boolean {
+  return !/^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'));
+}
+
 function howToPlay(show: FailoverShow): string[] {
-  const [node, main] = program(CONNTWIN_PROGRAM);
-  const lines = show.daemons.flatMap((daemon) => [
-    `  ip netns exec ${show.lab.namespace(daemon.name)} conntrack -L | head`,
-    `  ${node} ${main} --socket ${daemon.socket} status`,
+  const command = program(CONNTWIN_PROGRAM).join(' ');
+  const settings = show.daemons.flatMap(({ name, socket }) => [
+    `  ${name}='ip netns exec ${show.lab.namespace(name)}'`,
+    `  twin${name.slice(2)}='${command} --socket ${socket}'`,
   ]);
-  return ['', 'It goes on running until Ctrl-C. In another terminal (as root), for example:', ...lines];
+  const enter = `  nsenter --target ${process.pid} --user --mount --net --preserve-credentials sh`;
+  return [
+    '',
+    'It goes on running until Ctrl-C. In another terminal (as root), paste this:',
+    ...(isUserNamespace() ? [enter] : []),
+    ...settings,
+    'and then, for example:',
+    '  $twin2 status                        what the second firewall holds',
+    '  $fw2 conntrack -L | head             the flows that it took over',
+    '  $fw1 ip link set sync up             the first one comes back: two are primary now,',
+    '  $twin1 failover backup               until it steps back',
+    '  $twin2 verify                        both are equal again: exit code 0',
+  ];
 }
 
 /** Runs this program again as root of a user namespace; resolves with its exit code. */
@@ -107,6 +125,7 @@ async function play(options: DemoOptions): Promise<number> {
     if (options.json) process.stdout.write(`${JSON.stringify({ ...result, passed: isFine })}\n`);
     else for (const line of ['', ...table(result)]) screen.print(line);
     if (options.hold) {
+      await show.talkOn();
       for (const line of howToPlay(show)) screen.print(line);
       // Ctrl-C ends the program: the lab takes itself down.
       await new Promise(() => setInterval(() => undefined, 1 << 30));
@@ -120,11 +139,9 @@ async function play(options: DemoOptions): Promise<number> {
 async function main(): Promise<number> {
   const options = parseOptions();
   if (process.getuid?.() !== 0) return runRooted();
-  const limit = kernelFlowLimit();
-  if (limit > 0 && options.flows + options.connections > limit) {
-    process.stderr.write(`demo: this kernel holds ${limit} flows at most: choose a smaller --flows\n`);
-    return 1;
-  }
+  const { flows, note } = flowsThatFit(options.flows + options.connections);
+  if (note !== undefined) process.stderr.write(`demo: ${note}\n`);
+  options.flows = Math.max(0, flows - options.connections);
   try {
     return await play(options);
   } catch (error) {

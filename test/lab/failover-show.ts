@@ -55,7 +55,8 @@ export class FailoverShow {
   /** Builds the lab. The caller closes `lab`. */
   static async create(options: ShowOptions): Promise<FailoverShow> {
     options.onStep('building two firewalls, a client and a server in network namespaces');
-    return new FailoverShow(await Lab.create(), options);
+    const lab = await Lab.create({ flows: options.flows + options.connections });
+    return new FailoverShow(lab, options);
   }
 
   /** The whole show, from the first daemon's start to the result. */
@@ -90,6 +91,11 @@ export class FailoverShow {
       rejected,
       recordsLost,
     };
+  }
+
+  /** Opens new connections through the second firewall, for who goes on to play with it. */
+  async talkOn(): Promise<void> {
+    this.traffic = await LiveTraffic.start(this.lab, this.options.connections);
   }
 
   /** Everything as it is now, for the picture. */

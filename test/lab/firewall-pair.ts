@@ -1,10 +1,7 @@
 /** What most lab tests start from: a lab with a running daemon in fw1, which is primary, and in fw2. */
 import { eventually } from './deadline.js';
-import { kernelFlowLimit, Lab, type LabOptions } from './lab.js';
+import { Lab, type LabOptions } from './lab.js';
 import { LabDaemon } from './lab-daemon.js';
-
-/** Room for what else is in a kernel table. */
-const SPARE_FLOWS = 10_000;
 
 /** Two firewalls with their daemons; `close` ends everything. */
 export class FirewallPair {
@@ -52,9 +49,4 @@ export class FirewallPair {
   async close(): Promise<void> {
     await this.lab.close();
   }
-}
-
-/** The number of flows, or as many as this machine's nf_conntrack_max leaves room for. */
-export function flowsThatFit(wanted: number): number {
-  return Math.min(wanted, kernelFlowLimit() - SPARE_FLOWS);
 }

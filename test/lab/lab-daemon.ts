@@ -116,6 +116,16 @@ export class LabDaemon {
     }
   }
 
+  /** `conntwin flows count --table external`: what the replicas here hold, asked from this process. */
+  async externalFlows(): Promise<number> {
+    const client = await ControlClient.connect(this.socket);
+    try {
+      return await client.countFlows({ table: 'external', node: '', filter: {} });
+    } finally {
+      client.close();
+    }
+  }
+
   /** This node's replica of another, or undefined while it has none. */
   async replicaOf(node: FirewallName): Promise<ReplicaReport | undefined> {
     return (await this.status()).replicas.find((replica) => replica.node === node);

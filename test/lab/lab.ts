@@ -11,15 +11,8 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import {
-  type CommandResult,
-  commandEnvironment,
-  ended,
-  type RunOptions,
-  run,
-  runSync,
-  tryRun,
-} from './command.js';
+import { type CommandResult, commandEnvironment, ended, type RunOptions, run, tryRun } from './command.js';
+import { makeRoom } from './kernel-limits.js';
 import { addNamespace, freePrefix, LabError, removeNamespace, removeStaleLabs } from './namespaces.js';
 import { FIREWALL_RULESET, INSIDE_GATEWAY, OUTSIDE_ADDRESS } from './ruleset.js';
 
@@ -34,6 +27,8 @@ export interface LabOptions {
   readonly firewalls?: 2 | 3;
   /** tcp_loose of the firewalls: off means that a TCP flow which is not in the table never comes back. */
   readonly isLoose?: boolean;
+  /** Flows that one firewall is to hold: where it may, the lab makes room for them as long as it stands. */
+  readonly flows?: number;
 }
 
 /** One lab: made by `Lab.create`, gone with everything in it after `close`, also when the program is ended. */
@@ -48,6 +43,7 @@ export class Lab {
     process.exit(signal === 'SIGINT' ? 130 : 143);
   };
   private isClosed = false;
+  private giveBackRoom: () => void = () => undefined;
 
   private constructor(
     readonly prefix: string,
@@ -66,6 +62,8 @@ export class Lab {
     const lab = new Lab(freePrefix(), options.firewalls ?? 2);
     try {
       await lab.build(options.isLoose ?? false);
+      // Only now the kernel is sure to have connection tracking loaded.
+      lab.giveBackRoom = makeRoom(options.flows ?? 0);
     } catch (error) {
       await lab.close();
       throw error;
@@ -163,6 +161,7 @@ export class Lab {
     for (const child of this.children) child.kill('SIGKILL');
     for (const node of this.nodes()) removeNamespace(this.namespace(node));
     rmSync(this.directory, { recursive: true, force: true });
+    this.giveBackRoom();
   }
 
   private nodes(): NodeName[] {
@@ -230,10 +229,4 @@ export class Lab {
       `this kernel has no connection tracking: modprobe nf_conntrack (${result.stderr.trim()})`,
     );
   }
-}
-
-/** Flows one kernel holds at most; the limit is the machine's and not changed by a lab. */
-export function kernelFlowLimit(): number {
-  const result = runSync(['cat', '/proc/sys/net/netfilter/nf_conntrack_max']);
-  return result.code === 0 ? Number(result.stdout) : 0;
 }

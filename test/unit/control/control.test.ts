@@ -256,6 +256,7 @@ describe('hostile bytes', () => {
       return seed >>> 8;
     };
     const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0', 'latin1');
+    let foreign = 0;
     const attack = () =>
       new Promise<void>((resolve) => {
         const bytes = Buffer.from(Array.from({ length: random() % 300 }, () => random() & 255));
@@ -265,11 +266,41 @@ describe('hostile bytes', () => {
         socket.resume();
         // The server may keep a half-closed connection until it counts as idle: do not wait for that.
         const leave = () => setTimeout(() => socket.destroy(), 5);
-        socket.end(random() & 1 ? Buffer.concat([preface, bytes]) : bytes, leave);
+        const isHttp2 = (random() & 1) === 1;
+        // A full accept queue refuses a connection.
+        socket.on('connect', () => {
+          if (!isHttp2 && bytes.length > 0) foreign++;
+        });
+        socket.end(isHttp2 ? Buffer.concat([preface, bytes]) : bytes, leave);
       });
     for (let round = 0; round < 40; round++) await Promise.all(Array.from({ length: 50 }, attack));
     expect(await (await client()).status()).toEqual(sampleStatus());
     expect(backend.asked).toEqual(['status']);
+    expect(counted.get('control.not-http2')).toBe(foreign);
+  });
+
+  test('a client whose first bytes come one by one is served, one that says nothing is not counted', async () => {
+    await serve();
+    const relay = createServer(async (near) => {
+      const far = connect(path);
+      far.pipe(near);
+      for (const socket of [near, far]) socket.on('error', () => {});
+      for await (const chunk of near as AsyncIterable<Buffer>) {
+        for (const byte of chunk.subarray(0, 30)) {
+          far.write(Uint8Array.of(byte));
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        far.write(chunk.subarray(30));
+      }
+      far.end();
+    });
+    const slow = join(folder, 'slow.sock');
+    await new Promise<void>((resolve) => relay.listen(slow, resolve));
+    open.push(relay);
+    const made = await ControlClient.connect(slow);
+    open.push(made);
+    expect(await made.status()).toEqual(sampleStatus());
+    expect(counted.size).toBe(0);
   });
 
   test('a request one byte over the limit is refused', async () => {
