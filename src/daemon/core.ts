@@ -120,10 +120,11 @@ export class Core {
     this.replicator.tick(now);
   }
 
-  /** One slice of everything, some milliseconds at most. */
-  turn(now: number): TurnState {
-    const hasEvents = this.ports.kernel.drain(this.rules, SLICE_BUDGET_MS);
-    if (!hasEvents) this.#emptied++;
+  /** One slice of everything, some milliseconds at most. Without news (a mere tick) the kernel need not be asked. */
+  turn(now: number, hasNews = true): TurnState {
+    const isAsked = hasNews || this.jobs.current !== undefined;
+    const hasEvents = isAsked && this.ports.kernel.drain(this.rules, SLICE_BUDGET_MS);
+    if (isAsked && !hasEvents) this.#emptied++;
     this.#steer(now);
     const job = this.jobs.step(now);
     const sequence = this.replicator.sequence;

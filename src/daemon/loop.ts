@@ -1,17 +1,17 @@
-import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
+import { performance } from 'node:perf_hooks';
 import type { Core } from './core.js';
 
 /** Heartbeats, acknowledgements, deadlines. Milliseconds. */
 const TICK_MS = 10;
 /** A pause for work that waits for something outside: an acknowledgement, a fuller frame, an event. Milliseconds. */
 const WAIT_MS = 1;
-const DELAY_RESOLUTION_MS = 5;
 
 /** Gives the core its turns: at once while there is work, after a moment while it waits, else when something comes. */
 export class Loop {
+  /** Longest time the event loop was held since the node was ready, milliseconds; GC and JIT included. */
+  maxPauseMs = 0;
   readonly #core: Core;
-  readonly #delay = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS });
-  readonly #turn = () => this.wake();
+  readonly #onWait = () => this.#run(true);
   #tickTimer: NodeJS.Timeout | undefined;
   #waitTimer: NodeJS.Timeout | undefined;
   #isSoon = false;
@@ -19,6 +19,7 @@ export class Loop {
   /** What the start itself took (loading code) is not what an operator asks for. */
   #isReady = false;
   #lastTick = 0;
+  #timerDue = 0;
 
   constructor(core: Core) {
     this.#core = core;
@@ -26,7 +27,7 @@ export class Loop {
 
   start(): void {
     this.#isStopped = false;
-    this.#delay.enable();
+    this.#timerDue = performance.now() + TICK_MS;
     this.#tickTimer = setInterval(() => this.#tick(), TICK_MS);
     this.wake();
   }
@@ -35,33 +36,30 @@ export class Loop {
     this.#isStopped = true;
     clearInterval(this.#tickTimer);
     clearTimeout(this.#waitTimer);
-    this.#delay.disable();
   }
 
-  /** Longest time the event loop was held since the node was ready, milliseconds; GC and JIT included. */
-  get maxPauseMs(): number {
-    return Math.max(0, this.#delay.max / 1e6 - DELAY_RESOLUTION_MS);
-  }
-
-  /** One turn of the core, now; the next one is arranged by what it left. */
+  /** One turn of the core, now, because kernel events or work came; the next one is arranged by what it left. */
   wake(): void {
+    this.#run(true);
+  }
+
+  #run(hasNews: boolean): void {
     if (this.#isStopped) return;
     const now = performance.now();
     // A stream of readable sockets must not starve the timers that heartbeats depend on.
     if (now - this.#lastTick >= TICK_MS) this.#tickAt(now);
-    const state = this.#core.turn(now);
-    if (!this.#isReady && this.#core.state === 'ready') {
-      this.#isReady = true;
-      this.#delay.reset();
-    }
+    const state = this.#core.turn(now, hasNews);
     if (state === 'more') this.#soon();
     else if (state === 'wait') this.#later();
   }
 
   #tick(): void {
     const now = performance.now();
+    if (this.#isReady) this.maxPauseMs = Math.max(this.maxPauseMs, now - this.#timerDue);
+    else this.#isReady = this.#core.state === 'ready';
+    this.#timerDue = now + TICK_MS;
     this.#tickAt(now);
-    this.wake();
+    this.#run(false);
   }
 
   #tickAt(now: number): void {
@@ -79,7 +77,7 @@ export class Loop {
   }
 
   #later(): void {
-    if (this.#waitTimer === undefined) this.#waitTimer = setTimeout(this.#turn, WAIT_MS);
+    if (this.#waitTimer === undefined) this.#waitTimer = setTimeout(this.#onWait, WAIT_MS);
     else this.#waitTimer.refresh();
   }
 }

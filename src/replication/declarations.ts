@@ -7,7 +7,7 @@
  * its cut is then the new primary's, and held here; what changed later stays ours and is said again
  * (PROTOCOL.md, section 6). While this node is primary itself, the declaration waits for its demote.
  */
-import { RING_FRAMES, SLICE_BUDGET_MS } from '../limits.js';
+import { PEERS_MAX, RING_FRAMES, SLICE_BUDGET_MS } from '../limits.js';
 import { DEAD, DIRTY, OWNER_SELF } from '../table/slot-bits.js';
 import { bytesEqual, INCARNATION_BYTES } from '../wire/frame.js';
 import type { Seed } from '../wire/op-writer.js';
@@ -49,7 +49,10 @@ export class Declarations {
 
   receive(peer: Peer, seeds: readonly Seed[], isFormer: boolean, term: number): void {
     const self = this.#self;
-    for (const seed of seeds) this.#absorb(peer, seed);
+    const news = seeds.filter((seed) => isNews(peer, seed, term));
+    // It is said again for those who missed it, and must not take what the source has said since.
+    if (seeds.length > 0 && news.length === 0) return;
+    for (const seed of news) this.#absorb(peer, seed, term);
     if (isFormer) this.#inherit(peer);
     peer.term = Math.max(peer.term, term);
     peer.absorbedUntil = 0;
@@ -89,8 +92,10 @@ export class Declarations {
     return true;
   }
 
-  #absorb(peer: Peer, seed: Seed): void {
+  #absorb(peer: Peer, seed: Seed, term: number): void {
     if (this.#self.isMe(seed.incarnation)) {
+      // Of a time before this node became primary again.
+      if (term < this.#self.term) return;
       // The cut is placed now: by the time of the demote its frame may have left the ring.
       const stamp = this.#stampOf(seed.cut);
       if (this.#self.role === 'primary') this.#waiting = { peer, cut: seed.cut, stamp };
@@ -162,4 +167,15 @@ export class Declarations {
     table.clearImage(slot);
     table.markDirty(slot);
   }
+}
+
+/** Notes that the peer has taken over a seed under a term; false if that was known. */
+function isNews(peer: Peer, { incarnation }: Seed, term: number): boolean {
+  const { takeovers } = peer;
+  const isIt = (t: Peer['takeovers'][number]) =>
+    t.term === term && bytesEqual(t.incarnation, 0, incarnation, 0, INCARNATION_BYTES);
+  if (takeovers.some(isIt)) return false;
+  takeovers.push({ term, incarnation: incarnation.slice() });
+  if (takeovers.length > PEERS_MAX) takeovers.shift();
+  return true;
 }

@@ -37,6 +37,8 @@ export class Peer {
    * time.
    */
   absorbedUntil = 0;
+  /** Whom it has declared to have taken over, and under which term; the last few. */
+  readonly takeovers: { term: number; incarnation: Uint8Array }[] = [];
   openScope = -1;
   openScopeStamp = 0;
   readonly asker = new RepairAsker();

@@ -43,6 +43,8 @@ export class StreamOut {
   readonly #window: Window;
   readonly #ops = new OpWriter();
   readonly #statements: Statement[] = [];
+  /** What was taken over when this node became primary, said again to who asks for a repair: it may have missed it. */
+  #takeover: Statement | undefined;
   readonly #sums = new Uint32Array(SUMS_WIDTH * 3);
   #list = new Int32Array(1024);
   #now = 0;
@@ -61,12 +63,15 @@ export class StreamOut {
   }
 
   declare(seeds: readonly Seed[], isFormer: boolean, term: number): void {
-    this.#state({ kind: 'declare', term, isFormer, seeds, role: 'backup' });
+    const statement: Statement = { kind: 'declare', term, isFormer, seeds, role: 'backup' };
+    this.#state(statement);
+    if (seeds.length > 0) this.#takeover = statement;
     this.#self.isMarkSoon = true;
   }
 
   stateRole(role: Role, term: number): void {
     this.#state({ kind: 'role', term, isFormer: false, seeds: [], role });
+    if (role !== 'primary') this.#takeover = undefined;
   }
 
   /** Says what there is to say, for about a millisecond. True if there is more. */
@@ -115,15 +120,18 @@ export class StreamOut {
     while (this.#statements.length > 0) {
       const s = this.#statements[0];
       if (s.kind === 'role' && s.role !== 'primary' && !isQueueEmpty) return;
-      this.#open();
-      if (!this.#write(s)) {
-        this.#next();
-        if (!this.#write(s)) this.#self.ports.counters.count('stream.op-oversized');
-      }
+      this.#say(s);
       if (s.kind === 'role') this.#self.statedRole = s.role;
       this.#statements.shift();
       this.#isUnmarked = true;
     }
+  }
+
+  #say(s: Statement): void {
+    this.#open();
+    if (this.#write(s)) return;
+    this.#next();
+    if (!this.#write(s)) this.#self.ports.counters.count('stream.op-oversized');
   }
 
   #write(s: Statement): boolean {
@@ -185,6 +193,7 @@ export class StreamOut {
     if (desk.isEmpty || !this.#hasRoom()) return;
     if (desk.areGroupsWanted) {
       desk.areGroupsWanted = false;
+      if (this.#takeover !== undefined) this.#say(this.#takeover);
       this.#saySums(LEVEL_GROUP, 0);
     }
     while (desk.groupCount > 0 && this.#hasBudget(1.5) && this.#hasRoom()) {

@@ -37,7 +37,8 @@ test('after a failover both kernels show the same flows', async () => {
 test('the old primary becomes backup, nothing is lost by it, and both verify', async () => {
   expect((await pair.fw1.failover('backup')).exitCode).toBe(0);
   await pair.verified(VERIFY_WITHIN_MS);
-  expect((await pair.fw1.replicaOf('fw2'))?.flows).toBe(FLOWS);
+  expect((await pair.fw1.status()).mirror.flows).toBe(0);
+  expect(await pair.fw1.replicaOf('fw2')).toMatchObject({ flows: FLOWS, held: FLOWS });
   expect(await pair.lab.kernelFlows('fw1')).toBe(FLOWS);
   expect(await pair.lab.kernelFlows('fw2')).toBe(FLOWS);
 });

@@ -353,4 +353,27 @@ describe('a takeover', () => {
     expect(b.mirror().size).toBe(400);
     expect(b.conflicts.length).toBeGreaterThanOrEqual(20);
   });
+
+  it('over a cut link is heard of when the link is mended, and the old primary hands over all the same', () => {
+    const cluster = new SimCluster(53);
+    const [a, b] = startAll(cluster, ['a', 'b']);
+    for (let n = 0; n < 400; n++) a.create(n, 3);
+    quiet(cluster);
+    cluster.isChecking = false;
+    cluster.network.cut('a', 'b');
+    cluster.network.cut('b', 'a');
+    promote(cluster, b, 'a', 2);
+    for (let n = 0; n < 20; n++) a.update(n, 9);
+    cluster.run(3000);
+    cluster.network.heal();
+    cluster.run(3000);
+    expect(a.mirror().size).toBe(400);
+    a.replicator.setRole('backup', 1);
+    cluster.runUntil(() => a.events.some((e) => e.type === 'yielded'), 1000, 'a yielded');
+    quiet(cluster, 10_000);
+    cluster.expectEqual();
+    expect(a.mirror().size).toBeLessThanOrEqual(20);
+    expect(a.replica(a.replicator.peers()[0].owner).size).toBe(400);
+    expect(b.mirror().size).toBe(400);
+  });
 });
