@@ -7,7 +7,7 @@ export const EVENT_BATCH = 256;
 /** Time one slice of work may hold the event loop. Milliseconds. */
 export const SLICE_BUDGET_MS = 1;
 /** Requests sent to the kernel in one datagram: 64 to 128 is where the rate is flat and no answer is lost. */
-export const INJECT_BATCH = 64;
+export const INJECT_BATCH = 128;
 /** Default receive buffer of the event socket. Bytes; an event takes 1,280 of them. */
 export const EVENT_BUFFER_DEFAULT_BYTES = 64 << 20;
 /** Owners ((node, incarnation) pairs) one table knows at a time; one byte a slot. */

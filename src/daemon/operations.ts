@@ -11,6 +11,8 @@ import { type Job, type JobState, PRIORITY_CHANGE } from './jobs.js';
 
 const PROMOTE = 'promote';
 const DEMOTE = 'demote';
+/** Time between two looks at a job's progress. Milliseconds. */
+const WATCH_INTERVAL_MS = 50;
 export type Watch = (progress: Progress) => void;
 
 /** Work was ended by other work that goes before it; ask again. */
@@ -46,6 +48,7 @@ export class Operations {
 
   /** Runs the steps as a job. Rejects with InterruptedError when other work ends it, or with what a step throws. */
   run<Result>(steps: Steps<Result>, watch?: Watch): Promise<Result> {
+    let watchAt = Number.NEGATIVE_INFINITY;
     return new Promise((resolve, reject) => {
       const job: Job = {
         name: steps.name,
@@ -58,7 +61,11 @@ export class Operations {
             reject(error);
             return 'done';
           }
-          watch?.(steps.progress());
+          // A slice a millisecond would build a report for nobody.
+          if (watch !== undefined && now >= watchAt) {
+            watchAt = now + WATCH_INTERVAL_MS;
+            watch(steps.progress());
+          }
           if (state === 'done') resolve(steps.result());
           return state;
         },

@@ -38,6 +38,9 @@ export const OP_DELETE = 3; // by original tuple, zone, and ct id where the reco
 export const OP_GET = 4; // by original tuple and zone
 export const OP_GET_REPLY = 5; // by reply tuple and zone: who holds it
 
+/** Distance of two records in a batch: an odd multiple of a cache line, or they would all fall into the same cache sets. */
+export const BATCH_STRIDE_BYTES = MAX_RECORD_BYTES + 64;
+
 /** A batch of requests to the kernel with their results; reused, so that a commit allocates nothing per flow. */
 export class KernelBatch {
   readonly capacity: number;
@@ -59,10 +62,10 @@ export class KernelBatch {
     this.verb = new Uint8Array(capacity);
     this.tag = new Int32Array(capacity);
     this.at = new Uint32Array(capacity);
-    this.memory = allocateMemory(capacity * MAX_RECORD_BYTES);
+    this.memory = allocateMemory(capacity * BATCH_STRIDE_BYTES);
     this.errno = new Int32Array(capacity);
     this.foundAt = new Int32Array(capacity);
-    this.found = allocateMemory(capacity * MAX_RECORD_BYTES);
+    this.found = allocateMemory(capacity * BATCH_STRIDE_BYTES);
   }
 
   get isFull(): boolean {
@@ -73,7 +76,7 @@ export class KernelBatch {
   add(verb: number, tag: number, m: Memory, at: number): number {
     if (this.count === this.capacity) throw new RangeError('kernel batch is full');
     const i = this.count++;
-    const to = i * MAX_RECORD_BYTES;
+    const to = i * BATCH_STRIDE_BYTES;
     copyRecord(m, at, this.memory, to);
     this.verb[i] = verb;
     this.tag[i] = tag;

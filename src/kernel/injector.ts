@@ -2,8 +2,8 @@ import { ENOBUFS, pinnedBytes } from '../../native/libc.js';
 import { NetlinkSocket } from '../../native/netlink-socket.js';
 import { DatagramVector } from '../../native/structs.js';
 import type { Counters } from '../flow/counters.js';
-import { type KernelBatch, OP_GET, OP_GET_REPLY } from '../flow/kernel-port.js';
-import { copyRecord, MAX_RECORD_BYTES } from '../flow/record.js';
+import { BATCH_STRIDE_BYTES, type KernelBatch, OP_GET, OP_GET_REPLY } from '../flow/kernel-port.js';
+import { copyRecord } from '../flow/record.js';
 import { CtnetlinkDecoder } from './decode.js';
 import { CtnetlinkEncoder, REQUEST_MAX_BYTES } from './encode.js';
 import {
@@ -153,7 +153,7 @@ export class Injector {
       return;
     }
     if (type !== FLOW_TYPE || this.decoder.decode(this.answers.data, from, to, false) === 0) return;
-    const at = index * MAX_RECORD_BYTES;
+    const at = index * BATCH_STRIDE_BYTES;
     copyRecord(this.decoder.m, 0, batch.found, at);
     batch.foundAt[index] = at;
     batch.errno[index] = 0;

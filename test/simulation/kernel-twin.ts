@@ -4,6 +4,7 @@
  */
 import { IPS_CONFIRMED, IPS_NAT_CLASH } from '../../src/flow/conntrack-enums.js';
 import {
+  BATCH_STRIDE_BYTES,
   DUMP_DONE,
   DUMP_INTERRUPTED,
   DUMP_MORE,
@@ -399,7 +400,7 @@ export class KernelTwin implements KernelPort {
   #get(batch: KernelBatch, i: number, key: string): number {
     const flow = this.lookup(key);
     if (flow === undefined) return 2; // ENOENT
-    const at = i * MAX_RECORD_BYTES;
+    const at = i * BATCH_STRIDE_BYTES;
     this.writeRow(flow, batch.found, at);
     batch.foundAt[i] = at;
     return 0;
