@@ -5,6 +5,7 @@ import { familyOf, type Memory } from '../flow/record.js';
 import * as A from './attributes.js';
 import { CONNTRACK_TABLES, ROWS_PER_TABLE } from './compiled-tables.js';
 import * as E from './enums.js';
+import { RequestTemplates } from './request-templates.js';
 import { createStage } from './stage.js';
 import { unpackRequest } from './unpack.js';
 
@@ -35,6 +36,9 @@ function messageType(verb: number): number {
 export class CtnetlinkEncoder {
   private readonly stage = createStage();
   private readonly present = new Uint32Array(CONNTRACK_TABLES.count);
+  private readonly templates = new RequestTemplates();
+  /** Where `put` wrote each place of the stage last: the word, by the place's number of 2 bytes. */
+  private readonly places = new Uint32Array(this.stage.u16.length);
   private buffer: ArrayBufferLike;
   private bytes: Uint8Array;
   private words: Uint32Array;
@@ -61,6 +65,10 @@ export class CtnetlinkEncoder {
       this.bytes = new Uint8Array(out.buffer);
       this.words = new Uint32Array(out.buffer, 0, out.buffer.byteLength >>> 2);
     }
+    if (verb === OP_CREATE) {
+      const length = this.templates.write(m, at, this.words, start >>> 2, seq);
+      if (length !== 0) return length;
+    }
     const family = familyOf(m, at);
     if (family !== AF_INET && family !== AF_INET6) throw new RangeError(`no such family: ${family}`);
     const flags = E.NLM_F_REQUEST | (verb === OP_CREATE ? E.NLM_F_CREATE | E.NLM_F_EXCL : 0);
@@ -73,6 +81,7 @@ export class CtnetlinkEncoder {
     words[w + 4] = family; // struct nfgenmsg: family, NFNETLINK_V0, resource id 0
     const end = this.write(0, start + 20);
     words[w] = end - start;
+    if (verb === OP_CREATE) this.templates.learn(m, at, words, w, end - start, this.places);
     return end - start;
   }
 
@@ -103,6 +112,7 @@ export class CtnetlinkEncoder {
   private put(codec: number, target: number, at: number, size: number): number {
     const { words, stage } = this;
     const w = at >>> 2;
+    this.places[target >>> 1] = w;
     switch (codec) {
       case A.CODEC_U8:
         words[w] = stage.u8[target];

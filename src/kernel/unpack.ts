@@ -204,6 +204,13 @@ function unpackZone(verb: number, m: R.Memory, at: number, stage: R.Memory, pres
   }
 }
 
+/** The timeout of the record as the kernel takes it. Seconds. */
+export function timeoutToSend(m: R.Memory, at: number): number {
+  const hasTimeout = (m.u8[at + R.OFF_HAS] & R.HAS_TIMEOUT) !== 0;
+  const timeout = hasTimeout ? m.u32[(at + R.OFF_TIMEOUT) >>> 2] : TIMEOUT_DEFAULT_S;
+  return Math.max(1, Math.min(timeout, TIMEOUT_MAX_S));
+}
+
 /** Status, timeout and mark. */
 function unpackState(verb: number, m: R.Memory, at: number, stage: R.Memory, present: Uint32Array): void {
   const addr = R.addressBytes(m, at);
@@ -213,8 +220,7 @@ function unpackState(verb: number, m: R.Memory, at: number, stage: R.Memory, pre
   present[P.TOP] |= P.STATUS;
   const hasTimeout = (m.u8[at + R.OFF_HAS] & R.HAS_TIMEOUT) !== 0;
   if (verb === OP_CREATE || (hasTimeout && (status & IPS_FIXED_TIMEOUT) === 0)) {
-    const timeout = hasTimeout ? m.u32[(at + R.OFF_TIMEOUT) >>> 2] : TIMEOUT_DEFAULT_S;
-    stage.u32[S.STAGE_TIMEOUT >>> 2] = Math.max(1, Math.min(timeout, TIMEOUT_MAX_S));
+    stage.u32[S.STAGE_TIMEOUT >>> 2] = timeoutToSend(m, at);
     present[P.TOP] |= 1 << E.CTA_TIMEOUT;
   }
   const mark = m.u32[(at + R.offMark(addr)) >>> 2];
