@@ -33,6 +33,8 @@ import { incarnationText, type PersistedSource } from './state.js';
 /** Slots looked at in one turn of a scan. */
 const SLOTS_PER_TURN = 2048;
 const OWNERS = 256;
+/** One flow in so many must be in the kernel already for a dump to be worth its time. */
+const DUMP_SHARE = 16;
 
 export interface PromoteParts extends CommitParts {
   readonly stream: StreamPort;
@@ -80,6 +82,14 @@ export type PromotePhase =
   | 'late-commit'
   | 'done'
   | 'stopped';
+
+/**
+ * A dump finds at once what the kernel has already; walking an empty table of a million buckets for it takes 50 ms and
+ * more. Where the kernel has next to nothing, EEXIST tells as much.
+ */
+function isDumpWorthwhile(kernelFlows: number, toCommit: number): boolean {
+  return kernelFlows > toCommit / DUMP_SHARE;
+}
 
 /** One promote, in slices. Make it when nothing else of its kind runs; an audit that runs is aborted first. */
 export class Promotion {
@@ -286,6 +296,7 @@ export class Promotion {
       term: this.term,
       flows: this.#work.report.total,
     });
+    this.#commit = new Commit(this.#work, isDumpWorthwhile(table.kernelCount, this.#work.report.total));
     this.phase = 'commit';
     return GO_ON;
   }
