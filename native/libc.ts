@@ -108,6 +108,17 @@ export const send = library.func('int64_t send(int fd, void *data, size_t length
   flags: number,
 ) => number;
 
+export const sendto = library.func(
+  'int64_t sendto(int fd, void *data, size_t length, int flags, void *address, uint32_t addressLength)',
+) as (
+  fd: number,
+  data: Uint8Array,
+  length: number,
+  flags: number,
+  address: Uint8Array,
+  addressLength: number,
+) => number;
+
 export const recv = library.func('int64_t recv(int fd, void *data, size_t length, int flags)') as (
   fd: number,
   data: Uint8Array,

@@ -9,6 +9,7 @@ import {
   getsockopt,
   ifNameToIndex,
   lastErrno,
+  MSG_DONTWAIT,
   pinnedBytes,
   SO_BINDTODEVICE,
   SO_RCVBUF,
@@ -17,6 +18,7 @@ import {
   SOCK_DGRAM,
   SOCK_NONBLOCK,
   SOL_SOCKET,
+  sendto,
   setsockopt,
   socket,
 } from './libc.js';
@@ -140,6 +142,25 @@ function setMulticast(fd: number, family: number, options: UdpSocketOptions, ifi
   // By index, since addMembership of node:dgram needs an address on the link.
   const what = `join group ${options.group} on ${options.interface}`;
   setOption(fd, level, name, membership(family, group, ifindex), what);
+}
+
+/** Where datagrams go, in the form the kernel takes it. Throws SystemError on a text that is no address. */
+export function udpTarget(
+  family: 'IPv4' | 'IPv6',
+  address: string,
+  port: number,
+  ifindex: number,
+): Uint8Array {
+  const number = family === 'IPv6' ? AF_INET6 : AF_INET;
+  return sockaddrInternet(number, parseAddress(number, address), port, ifindex);
+}
+
+/**
+ * Sends one datagram at once, without waiting: 0, or the errno. node:dgram makes a request object, an array and two
+ * closures a datagram, which under load is what the garbage collector is kept busy with.
+ */
+export function sendDatagram(fd: number, data: Uint8Array, length: number, target: Uint8Array): number {
+  return sendto(fd, data, length, MSG_DONTWAIT, target, target.length) < 0 ? lastErrno() : 0;
 }
 
 /**

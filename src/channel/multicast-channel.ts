@@ -8,8 +8,9 @@
  */
 import dgram from 'node:dgram';
 import { isIPv6 } from 'node:net';
-import { InterfaceMissingError } from '../../native/system-error.js';
-import { interfaceIndex, openUdpSocket } from '../../native/udp-socket.js';
+import { EAGAIN } from '../../native/libc.js';
+import { errnoName, InterfaceMissingError } from '../../native/system-error.js';
+import { interfaceIndex, openUdpSocket, sendDatagram, udpTarget } from '../../native/udp-socket.js';
 
 /** Receive buffer asked for: several windows of full frames, as the kernel counts them. Bytes. */
 const RECEIVE_BUFFER_BYTES = 8 << 20;
@@ -61,9 +62,13 @@ export class MulticastChannel {
   receiveBufferBytes = 0;
   readonly #onFrame: FrameSink;
   readonly #target: string;
-  readonly #onSent: (error: Error | null, bytes: number) => void;
+  /** Send errors of node:dgram arrive only here, never as an 'error' event. */
+  readonly #onSent = (error: Error | null): void =>
+    this.#sent(error === null ? undefined : ((error as NodeJS.ErrnoException).code ?? 'unknown'));
   #socket: dgram.Socket | undefined;
   #ifindex = 0;
+  #fd = -1;
+  #address: Uint8Array = new Uint8Array(0);
   #timer: NodeJS.Timeout | undefined;
   #isOpening = false;
 
@@ -86,16 +91,6 @@ export class MulticastChannel {
     this.options = options;
     this.#onFrame = onFrame;
     this.#target = target;
-    // Send errors arrive only here, never as an 'error' event.
-    this.#onSent = (error) => {
-      if (error === null) {
-        this.counters.lastError = undefined;
-        return;
-      }
-      this.counters.sendErrors++;
-      this.counters.lastError = (error as NodeJS.ErrnoException).code ?? 'unknown';
-      if (this.counters.lastError === 'ENODEV') this.#check();
-    };
   }
 
   /** Index of the interface the socket is bound to; 0 while it has none. */
@@ -112,7 +107,17 @@ export class MulticastChannel {
     }
     this.counters.sentFrames++;
     this.counters.sentBytes += length;
-    socket.send(frame, 0, length, this.options.port, this.#target, this.#onSent);
+    // What node:dgram still has to send must not be overtaken.
+    const errno =
+      socket.getSendQueueCount() > 0 ? EAGAIN : sendDatagram(this.#fd, frame, length, this.#address);
+    if (errno === EAGAIN) socket.send(frame, 0, length, this.options.port, this.#target, this.#onSent);
+    else this.#sent(errno === 0 ? undefined : errnoName(errno));
+  }
+
+  #sent(error: string | undefined): void {
+    if (error !== undefined) this.counters.sendErrors++;
+    if (error !== this.counters.lastError) this.counters.lastError = error;
+    if (error === 'ENODEV') this.#check();
   }
 
   /** Nothing is heard any more: makes the socket anew if the interface is not the one it was bound to. */
@@ -155,6 +160,8 @@ export class MulticastChannel {
       this.counters.lastError = (error as NodeJS.ErrnoException).code ?? 'unknown';
       this.#drop();
     });
+    this.#address = udpTarget(isV6 ? 'IPv6' : 'IPv4', this.#target, options.port, made.ifindex);
+    this.#fd = made.fd;
     this.#socket = socket;
     this.#ifindex = made.ifindex;
     this.receiveBufferBytes = made.receiveBufferBytes;

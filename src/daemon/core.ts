@@ -20,7 +20,7 @@ import { Replicator } from '../replication/replicator.js';
 import { EventRules } from '../table/event-rules.js';
 import { FlowTable } from '../table/flow-table.js';
 import { OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
-import { JobQueue, PRIORITY_BACKGROUND, PRIORITY_CHECK, PRIORITY_START } from './jobs.js';
+import { JobQueue, PRIORITY_BACKGROUND, PRIORITY_CHANGE, PRIORITY_CHECK, PRIORITY_START } from './jobs.js';
 
 export interface CorePorts {
   readonly kernel: KernelPort;
@@ -128,6 +128,7 @@ export class Core {
     this.#steer(now);
     const job = this.jobs.step(now);
     const sequence = this.replicator.sequence;
+    this.replicator.isRepairDeferred = this.jobs.current?.priority === PRIORITY_CHANGE;
     const hasMore = this.replicator.flush(now);
     if (hasEvents || job === 'more' || (hasMore && this.replicator.sequence !== sequence)) return 'more';
     return job === 'wait' || hasMore ? 'wait' : 'idle';

@@ -52,10 +52,10 @@ export class Declarations {
     const news = seeds.filter((seed) => isNews(peer, seed, term));
     // It is said again for those who missed it, and must not take what the source has said since.
     if (seeds.length > 0 && news.length === 0) return;
+    peer.absorbedUntil = 0;
     for (const seed of news) this.#absorb(peer, seed, term);
     if (isFormer) this.#inherit(peer);
     peer.term = Math.max(peer.term, term);
-    peer.absorbedUntil = 0;
     self.suspect(peer, 'stream.declared');
     self.tell('declared', peer);
   }
@@ -72,6 +72,7 @@ export class Declarations {
   demoted(): void {
     const waiting = this.#waiting;
     this.#waiting = undefined;
+    if (waiting !== undefined) waiting.peer.absorbedUntil = 0;
     if (waiting !== undefined) this.#begin(waiting.peer, waiting.cut, waiting.stamp);
   }
 
@@ -98,8 +99,12 @@ export class Declarations {
       if (term < this.#self.term) return;
       // The cut is placed now: by the time of the demote its frame may have left the ring.
       const stamp = this.#stampOf(seed.cut);
-      if (this.#self.role === 'primary') this.#waiting = { peer, cut: seed.cut, stamp };
-      else this.#begin(peer, seed.cut, stamp);
+      if (this.#self.role !== 'primary') this.#begin(peer, seed.cut, stamp);
+      else {
+        this.#waiting = { peer, cut: seed.cut, stamp };
+        // Its image is our own flows, which this node gives it at the demote that mostly follows: not worth a bulk.
+        peer.absorbedUntil = this.#self.ports.now() + ABSORBED_MS;
+      }
       return;
     }
     const source = this.#find(seed.incarnation);

@@ -142,6 +142,11 @@ export class Replicator {
     return this.#out.flush(now);
   }
 
+  /** While true, receivers wait for repairs (deltas and MARKs go on): what takes the time of this node goes first. */
+  set isRepairDeferred(isDeferred: boolean) {
+    this.#out.isRepairDeferred = isDeferred;
+  }
+
   setRole(role: Role, term: number): void {
     const self = this.#self;
     self.role = role;

@@ -36,6 +36,8 @@ interface Statement {
 
 export class StreamOut {
   readonly desk = new RepairDesk();
+  /** Receivers wait for their repairs: a commit goes before them. */
+  isRepairDeferred = false;
   /** Last frame sent. */
   sequence = 0;
   readonly #self: Self;
@@ -85,10 +87,12 @@ export class StreamOut {
     if (this.#hasRoom()) this.#sayStatements(false);
     while (table.dirtyCount > 0 && this.#hasBudget(1) && this.#hasRoom()) this.#sayNext();
     if (table.dirtyCount === 0) this.#sayStatements(true);
-    this.#answer();
+    if (!this.isRepairDeferred) this.#answer();
     this.#markIfDue();
     if (this.#isOpen) this.#send();
-    return table.dirtyCount > 0 || this.#statements.length > 0 || !this.desk.isEmpty;
+    return (
+      table.dirtyCount > 0 || this.#statements.length > 0 || !(this.desk.isEmpty || this.isRepairDeferred)
+    );
   }
 
   /** Under load a frame waits for more ops, but not for long. */
