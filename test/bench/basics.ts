@@ -3,10 +3,9 @@
  * memory a flow, commit. It prints what it measured and judges nothing. --json, --flows N, --full N, --only NAME.
  */
 import { Command } from 'commander';
-import { generate } from '../lab/background-flows.js';
 import { tryRun } from '../lab/command.js';
 import { flowsThatFit } from '../lab/kernel-limits.js';
-import { Lab } from '../lab/lab.js';
+import type { Lab } from '../lab/lab.js';
 import { type BasicsResult, BasicsRun, type BasicsSizes } from './basics-run.js';
 import { ConntrackdContender } from './contender-conntrackd.js';
 import { ConntwinContender } from './contender-conntwin.js';
@@ -37,6 +36,8 @@ const ROWS: readonly [keyof BasicsResult, string, number][] = [
   ['memoryBackupBytes', 'memory per flow, backup (bytes)', 0],
   ['commitMs', 'commit (ms)', 0],
   ['commitPerSecond', 'commit (flows/s)', 0],
+  ['kernelPerSecond', 'the same kernel table from a plain loop (flows/s)', 0],
+  ['commitShare', 'commit, of that (%)', 0],
   ['pauseActiveMs', 'longest pause of the loop, active (ms)', 1],
   ['pauseBackupMs', 'longest pause of the loop, backup (ms)', 1],
 ];
@@ -47,23 +48,13 @@ const figure = (value: number | undefined, digits: number): string =>
 function table(results: Partial<Record<ContenderName, BasicsResult>>): string[] {
   const { conntrackd, conntwin } = results;
   const line = (cells: readonly string[]) =>
-    cells.map((cell, i) => (i === 0 ? cell.padEnd(42) : cell.padStart(13))).join('');
+    cells.map((cell, i) => (i === 0 ? cell.padEnd(50) : cell.padStart(13))).join('');
   const rows = ROWS.map(([key, name, digits]) => {
     const [theirs, ours] = [conntrackd?.[key], conntwin?.[key]];
     const ratio = theirs && ours ? ours / theirs : undefined;
     return line([name, figure(theirs, digits), figure(ours, digits), figure(ratio, 2)]);
   });
   return [line(['', 'conntrackd', 'conntwin', 'ratio']), ...rows];
-}
-
-/** Flows a second that the kernel takes from the generator while nobody listens. */
-async function generatorRate(flows: number): Promise<number> {
-  const lab = await Lab.create({ flows });
-  try {
-    return (await generate(lab, 'server', 'create', flows)).perSecond;
-  } finally {
-    await lab.close();
-  }
 }
 
 async function main(): Promise<void> {
@@ -78,8 +69,6 @@ async function main(): Promise<void> {
   const { flows: full, note } = flowsThatFit(Number(options.full));
   const sizes: BasicsSizes = { burst: Math.min(Number(options.flows), full), full };
   if (note !== undefined) say(note);
-  say('the kernel alone');
-  const generated = await generatorRate(sizes.full);
   const results: Partial<Record<ContenderName, BasicsResult>> = {};
   for (const [name, make] of Object.entries(CONTENDERS) as [
     ContenderName,
@@ -93,16 +82,11 @@ async function main(): Promise<void> {
     results[name] = await BasicsRun.of(make, sizes, clockTicks(), say);
   }
   if (options.json) {
-    process.stdout.write(`${JSON.stringify({ sizes, generatorPerSecond: generated, ...results })}\n`);
+    process.stdout.write(`${JSON.stringify({ sizes, ...results })}\n`);
     return;
   }
-  const ours = results.conntwin?.commitPerSecond;
   process.stdout.write(`burst ${sizes.burst} flows, memory and commit at ${sizes.full}\n`);
   process.stdout.write(`${table(results).join('\n')}\n`);
-  process.stdout.write(`the kernel takes ${generated} flows/s from the generator while nobody listens`);
-  process.stdout.write(
-    ours ? `; conntwin commits at ${Math.round((ours / generated) * 100)} % of that\n` : '\n',
-  );
 }
 
 await main();

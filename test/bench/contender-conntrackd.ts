@@ -2,10 +2,11 @@
 import type { ChildProcess } from 'node:child_process';
 import { openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { ended } from '../lab/command.js';
 import { eventually } from '../lab/deadline.js';
 import type { FirewallName, Lab } from '../lab/lab.js';
-import type { Contender } from './contender.js';
+import { ACTIVE_GONE_MS, type Contender } from './contender.js';
 
 const NODES = ['fw1', 'fw2'] as const;
 const TABLE_FLOWS = 2 << 20;
@@ -78,6 +79,12 @@ export class ConntrackdContender implements Contender {
 
   /** The command returns when the commit is through. */
   async commit(): Promise<number> {
+    const active = this.children.get('fw1');
+    if (!active) throw new Error('conntrackd of fw1 was not started');
+    active.kill('SIGKILL');
+    await ended(active);
+    this.children.delete('fw1');
+    await pause(ACTIVE_GONE_MS);
     const start = performance.now();
     await this.lab.exec('fw2', ['conntrackd', '-C', this.file('fw2'), '-c']);
     return performance.now() - start;

@@ -1,7 +1,8 @@
 /** Conntwin as a contender: a primary and a backup that share a lab. */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Lab } from '../lab/lab.js';
 import { LabDaemon } from '../lab/lab-daemon.js';
-import type { Contender } from './contender.js';
+import { ACTIVE_GONE_MS, type Contender } from './contender.js';
 
 const running = (pid: number | undefined): number => {
   if (pid === undefined) throw new Error('a conntwin daemon ended during the benchmark');
@@ -33,6 +34,8 @@ export class ConntwinContender implements Contender {
 
   /** The daemon's own figure: a promote, from the request to the last batch. */
   async commit(): Promise<number> {
+    await this.active.kill();
+    await pause(ACTIVE_GONE_MS);
     const { promote } = await this.backup.failover('primary');
     if (!promote) throw new Error('the promote committed nothing');
     return promote.durationMs;
