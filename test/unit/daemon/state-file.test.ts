@@ -1,0 +1,46 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { StateFile } from '../../../src/daemon/state-file.js';
+import type { PersistedState } from '../../../src/failover/state.js';
+
+const STATE: PersistedState = {
+  role: 'primary',
+  term: 7,
+  bootId: 'this-boot',
+  sources: [{ node: 'fw2', incarnation: '0123456789abcdef0123456789abcdef' }],
+};
+
+describe('the state file', () => {
+  let directory: string;
+  let lines: string[];
+  let file: StateFile;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'conntwin-state-'));
+    lines = [];
+    file = new StateFile(join(directory, 'run', 'fw1.state'), (_, message) => lines.push(message));
+  });
+  afterEach(() => rmSync(directory, { recursive: true }));
+
+  it('gives back what was written last in this boot', () => {
+    file.write({ ...STATE, term: 6 });
+    file.write(STATE);
+    expect(file.read('this-boot')).toMatchObject(STATE);
+  });
+
+  it('is void after a reboot, for the kernel table is empty then', () => {
+    file.write(STATE);
+    expect(file.read('another-boot')).toBeUndefined();
+    expect(lines).toEqual([]);
+  });
+
+  it('is silent where nothing was written, and says so where it is damaged', () => {
+    expect(file.read('this-boot')).toBeUndefined();
+    expect(lines).toEqual([]);
+    file.write(STATE);
+    writeFileSync(join(directory, 'run', 'fw1.state'), '{"role":"primary"');
+    expect(file.read('this-boot')).toBeUndefined();
+    expect(lines).toHaveLength(1);
+  });
+});
