@@ -15,7 +15,7 @@ export interface Config {
   };
   failover: {
     standby: 'cold';
-    /** Timeout given to committed flows; 0: each keeps its own. */
+    /** Timeout given to committed ESTABLISHED TCP flows; 0: what this kernel gives that state. Others keep theirs. */
     commitTimeoutMs: number;
   };
   control: { socket: string };
