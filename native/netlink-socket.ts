@@ -82,8 +82,8 @@ export class NetlinkSocket {
   private readonly memoryInfo = pinnedBytes(SK_MEMINFO_BYTES);
   private readonly memoryWords = new Uint32Array(this.memoryInfo.buffer);
   private isClosed = false;
-  /** Calls that a thread of the pool is in. */
-  private calls = 0;
+  /** Memory of the calls that threads of the pool are in. */
+  private readonly held: Uint8Array[] = [];
 
   /** Throws SystemError: EPROTONOSUPPORT when the kernel has no nfnetlink. */
   constructor() {
@@ -207,35 +207,27 @@ export class NetlinkSocket {
 
   /** As send, on a thread of the pool; `done` gets whether it went well. The socket is closed after that at the earliest. */
   sendInPool(data: Uint8Array, length: number, done: (isSent: boolean) => void): void {
-    this.callInPool(() =>
-      sendInPool(
-        this.fd,
-        data,
-        length,
-        0,
-        this.whenCalled((n) => done(n >= 0)),
-      ),
+    sendInPool(
+      this.fd,
+      data,
+      length,
+      0,
+      this.hold(data, (n) => done(n >= 0)),
     );
   }
 
   /** As receive, on a thread of the pool; `done` gets the length, or -1 (a receive then tells why). */
   receiveInPool(data: Uint8Array, done: (length: number) => void): void {
-    this.callInPool(() => recvInPool(this.fd, data, data.length, MSG_DONTWAIT, this.whenCalled(done)));
+    recvInPool(this.fd, data, data.length, MSG_DONTWAIT, this.hold(data, done));
   }
 
-  private callInPool(call: () => void): void {
-    this.calls++;
-    call();
-  }
-
-  private whenCalled(done: (result: number) => void): (error: unknown, result: number) => void {
+  /** Keeps the memory that a thread works on from being collected until its call has ended. */
+  private hold(data: Uint8Array, done: (result: number) => void): (error: unknown, result: number) => void {
+    this.held.push(data);
     return (error, result) => {
-      this.calls--;
-      if (this.isClosed) {
-        if (this.calls === 0) close(this.fd);
-        return;
-      }
-      done(error === null || error === undefined ? Number(result) : -1);
+      this.held.splice(this.held.indexOf(data), 1);
+      if (!this.isClosed) done(error === null || error === undefined ? Number(result) : -1);
+      else if (this.held.length === 0) close(this.fd);
     };
   }
 
@@ -249,6 +241,6 @@ export class NetlinkSocket {
     if (this.isClosed) return;
     this.isClosed = true;
     // A thread may still be in a call: its number must not come to mean another file.
-    if (this.calls === 0) close(this.fd);
+    if (this.held.length === 0) close(this.fd);
   }
 }

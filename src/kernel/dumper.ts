@@ -44,10 +44,10 @@ const SPARSE_FLOWS_PER_BUCKET = 1 / 256;
 export class Dumper {
   private readonly options: DumperOptions;
   private readonly decoder: CtnetlinkDecoder;
-  private readonly data = pinnedBytes(DATAGRAM_MAX_BYTES);
-  private readonly words = new Uint32Array(this.data.buffer);
-  private readonly request = pinnedBytes(REQUEST_BYTES);
-  private readonly requestView = new DataView(this.request.buffer);
+  private data = pinnedBytes(DATAGRAM_MAX_BYTES);
+  private words = new Uint32Array(this.data.buffer);
+  private request = pinnedBytes(REQUEST_BYTES);
+  private requestView = new DataView(this.request.buffer);
   private socket: NetlinkSocket | undefined;
   private sequence = 0;
   private isRunning = false;
@@ -190,8 +190,17 @@ export class Dumper {
     return how;
   }
 
+  /** A thread is still in a call of the dump that is given up: what it reads and writes must not be the next one's. */
+  private leaveMemory(): void {
+    this.data = pinnedBytes(DATAGRAM_MAX_BYTES);
+    this.words = new Uint32Array(this.data.buffer);
+    this.request = pinnedBytes(REQUEST_BYTES);
+    this.requestView = new DataView(this.request.buffer);
+  }
+
   close(): void {
     this.isRunning = false;
+    if (this.isInPool) this.leaveMemory();
     this.isInPool = false;
     this.socket?.close();
     this.socket = undefined;

@@ -1,4 +1,5 @@
 /** Events, dumps and writes against the real kernel, in a network namespace of its own. */
+import { setImmediate } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { EEXIST, ENOENT } from '../../native/libc.js';
 import { enterNetNamespace } from '../../native/net-namespace.js';
@@ -14,6 +15,7 @@ import { CounterMap } from '../../src/flow/counters.js';
 import {
   DUMP_DONE,
   DUMP_MORE,
+  DUMP_PENDING,
   EVENT_DESTROY,
   EVENT_NEW,
   EVENT_UPDATE,
@@ -347,6 +349,26 @@ describe('dumps', () => {
     expect(rows).toBeLessThan(1000);
     expect(new Set(dump(kernel).numbers).size).toBe(1000);
     expect(kernel.dumpNext(() => rows++)).toBe(DUMP_DONE);
+  });
+
+  test('a nearly empty table is dumped on another thread, also when a dump before it was given up', async () => {
+    const kernel = openKernel({ isPooled: true });
+    each(kernel, OP_CREATE, 0, 100);
+    each(kernel, OP_DELETE, 40, 100);
+    const stray: number[] = [];
+    kernel.dumpStart();
+    expect(kernel.dumpNext((m, at) => stray.push(numberOf(m, at)))).toBe(DUMP_PENDING);
+    const numbers: number[] = [];
+    kernel.dumpStart();
+    let state: number = DUMP_PENDING;
+    for (const end = performance.now() + 5000; performance.now() < end; await setImmediate()) {
+      state = kernel.dumpNext((m, at) => numbers.push(numberOf(m, at)));
+      if (state !== DUMP_PENDING && state !== DUMP_MORE) break;
+    }
+    expect(state).toBe(DUMP_DONE);
+    expect(numbers.filter((n) => n < 40).sort((a, b) => a - b)).toEqual([...Array(40).keys()]);
+    expect(new Set(numbers).size).toBe(numbers.length);
+    expect(stray).toEqual([]);
   });
 
   test('the size of the hash table is told', () => {
