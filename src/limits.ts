@@ -90,3 +90,5 @@ export const BULK_MIN_FLOWS = 4096;
 export const DEMOTE_FLUSH_MS = 1000;
 /** Pause between two slices of a background audit: a slice of 1 ms in 400 is 0.25 % of a core. Milliseconds. */
 export const BACKGROUND_SLICE_PAUSE_MS = 400;
+/** Links of one node. */
+export const LINKS_MAX = 8;

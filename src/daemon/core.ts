@@ -24,8 +24,8 @@ import { JobQueue, PRIORITY_BACKGROUND, PRIORITY_CHANGE, PRIORITY_CHECK, PRIORIT
 
 export interface CorePorts {
   readonly kernel: KernelPort;
-  /** Sends a frame; the buffer stays as it is until a thousand further frames were sent. */
-  send(frame: Uint8Array, length: number): void;
+  /** Sends a frame on a link (its number) or on all (-1); the buffer stays as it is until a thousand further frames were sent. */
+  send(frame: Uint8Array, length: number, link: number): void;
   /** Monotonic milliseconds. */
   clock(): number;
   /** Milliseconds since 1970: seeds terms, decides nothing. */
@@ -110,9 +110,9 @@ export class Core {
     return this.replicator.role;
   }
 
-  /** Takes one datagram of a link. */
-  receive(u8: Uint8Array, from: number, to: number): void {
-    this.replicator.receive(u8, from, to, this.ports.clock());
+  /** Takes one datagram of a link (its number). */
+  receive(u8: Uint8Array, from: number, to: number, link: number): void {
+    this.replicator.receive(u8, from, to, link, this.ports.clock());
   }
 
   /** To be called every 10 ms or so, after the links were read to empty. */
@@ -280,7 +280,7 @@ export class Core {
         now: () => ports.clock(),
         random: () => ports.random(),
         randomBytes: (n) => ports.randomBytes(n),
-        send: (frame, length) => ports.send(frame, length),
+        send: (frame, length, link) => ports.send(frame, length, link),
         counters: ports.counters,
         log: ports.log,
         onPeer: (event) => this.#heard(event),

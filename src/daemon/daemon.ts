@@ -67,7 +67,7 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
       mtu: link.mtu,
       ...(link.group === undefined ? { peer: link.peer! } : { group: link.group }),
     },
-    (u8, from, to) => core?.receive(u8, from, to),
+    (u8, from, to) => core?.receive(u8, from, to, 0),
   );
   open.push(channel);
   core = makeCore(config, kernel, channel, counters, log);

@@ -6,7 +6,7 @@ import { ACK_INTERVAL_MS, HEARTBEAT_INTERVAL_MS, PEER_SILENT_MS } from '../limit
 import type { Ack, Heartbeat, Opinion } from '../wire/control-messages.js';
 import { CONTROL_ACK, CONTROL_HEARTBEAT } from '../wire/ops.js';
 import type { Peer } from './peer.js';
-import { ROLES, VERDICTS } from './ports.js';
+import { MODES, ROLES, VERDICTS } from './ports.js';
 import type { Self } from './self.js';
 import { setPeerRole } from './stream-in.js';
 import type { Window } from './window.js';
@@ -163,8 +163,10 @@ export class Heartbeats {
         applied: p.applied,
         verdict: VERDICTS.indexOf(p.verdict),
         verdictAt: p.verdictAt,
-        silentMs: Math.max(0, Math.floor(now - p.lastHeard)),
+        silentMs: new Array<number>(self.links).fill(Math.max(0, Math.floor(now - p.lastHeard))),
       })),
+      receiveBuffer: self.receiveBufferBytes,
+      mode: MODES.indexOf(self.mode),
     });
   }
 }

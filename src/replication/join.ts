@@ -11,7 +11,7 @@ import { bytesEqual, type FrameReader, INCARNATION_BYTES } from '../wire/frame.j
 import { CONTROL_HELLO, CONTROL_WELCOME } from '../wire/ops.js';
 import type { OrphanSweep } from './orphan-sweep.js';
 import { Peer } from './peer.js';
-import { ROLES } from './ports.js';
+import { MODES, ROLES } from './ports.js';
 import type { Self } from './self.js';
 
 /** Candidates remembered at a time. */
@@ -147,6 +147,8 @@ export class Join {
       isMirrorReady: this.#self.isMirrorReady,
       role: ROLES.indexOf(this.#self.role),
       term: this.#self.term,
+      receiveBuffer: this.#self.receiveBufferBytes,
+      mode: MODES.indexOf(this.#self.mode),
     });
   }
 

@@ -11,6 +11,11 @@ export type Verdict = 'unknown' | 'suspect' | 'proven' | 'diverged';
 /** Verdicts by their number on the wire; append-only. */
 export const VERDICTS: readonly Verdict[] = ['unknown', 'suspect', 'proven', 'diverged'];
 
+/** reliable: nothing is lost; refresh: every scope once a cycle; best-effort: what arrives arrives. */
+export type Mode = 'reliable' | 'refresh' | 'best-effort';
+/** Modes by their number on the wire; append-only. */
+export const MODES: readonly Mode[] = ['reliable', 'refresh', 'best-effort'];
+
 /** A peer, as `status` shows it. */
 export interface PeerStatus {
   node: string;
@@ -82,8 +87,11 @@ export interface ReplicatorPorts {
   /** In [0, 1). */
   random(): number;
   randomBytes(n: number): Uint8Array;
-  /** Sends `length` bytes of a buffer that stays as it is until RING_FRAMES / 2 further frames were sent. */
-  send(frame: Uint8Array, length: number): void;
+  /**
+   * Sends `length` bytes on a link (its number, in the configuration's order), or on all (-1). The buffer stays as it
+   * is until RING_FRAMES / 2 further frames were sent.
+   */
+  send(frame: Uint8Array, length: number, link: number): void;
   counters: Counters;
   log: Log;
   onPeer(event: PeerEvent): void;
@@ -99,4 +107,9 @@ export interface ReplicatorOptions {
   bootId: string;
   /** Smallest MTU of the links, bytes. */
   mtu: number;
+  /** How many links there are; 1 unless told otherwise. */
+  links?: number;
+  /** The smallest receive buffer of the links, bytes as the kernel counts them. */
+  receiveBufferBytes?: number;
+  mode?: Mode;
 }

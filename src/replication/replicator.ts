@@ -97,8 +97,8 @@ export class Replicator {
     return this.#in.quarantine;
   }
 
-  /** Takes one datagram. Hostile input is counted and never throws. */
-  receive(u8: Uint8Array, from: number, to: number, now: number): void {
+  /** Takes one datagram that came on a link (its number). Hostile input is counted and never throws. */
+  receive(u8: Uint8Array, from: number, to: number, _link: number, now: number): void {
     const frame = this.#reader;
     const { counters } = this.#self.ports;
     const refusal = frame.read(u8, from, to);

@@ -10,12 +10,17 @@ import {
   INCARNATION_BYTES,
 } from '../wire/frame.js';
 import type { Peer } from './peer.js';
-import type { PeerEventType, ReplicatorOptions, ReplicatorPorts, Role } from './ports.js';
+import type { Mode, PeerEventType, ReplicatorOptions, ReplicatorPorts, Role } from './ports.js';
 
 /** Terms above this are refused: a term must stay a number to which one can be added. */
 const TERM_MAX = 2 ** 52;
 /** UDP over IPv6: what a datagram's headers take of the MTU. Bytes. */
 const HEADERS_BYTES = 48;
+
+/** What goes on all links: the link number that `send` takes for that. */
+export const ALL_LINKS = -1;
+/** The receive buffer that a node without another one says it has. Bytes. */
+const RECEIVE_BUFFER_BYTES = 8 << 20;
 
 export class Self {
   readonly ports: ReplicatorPorts;
@@ -25,6 +30,13 @@ export class Self {
   readonly bootId: string;
   readonly frames: FrameWriter;
   readonly frameBytes: number;
+  /** How many links there are. */
+  readonly links: number;
+  readonly mode: Mode;
+  /** The smallest receive buffer of the links, bytes as the kernel counts them. */
+  readonly receiveBufferBytes: number;
+  /** The link that data and answers go to. */
+  dataLink = 0;
   readonly codec = new ControlCodec();
   readonly startedAt: number;
   /** Peers, proven, one per node name. */
@@ -61,6 +73,9 @@ export class Self {
     this.bootId = options.bootId.slice(0, NAME_MAX_BYTES);
     this.frames = new FrameWriter(options.cluster, options.node, options.incarnation);
     this.frameBytes = Math.min(options.mtu - HEADERS_BYTES, 9000);
+    this.links = options.links ?? 1;
+    this.mode = options.mode ?? 'reliable';
+    this.receiveBufferBytes = options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES;
     this.startedAt = ports.now();
   }
 
@@ -75,7 +90,7 @@ export class Self {
     const frame = new Uint8Array(head + payload.length);
     frame.set(payload, head);
     this.frames.finish(frame, CLASS_CONTROL, ++this.#controlCounter, payload.length);
-    this.ports.send(frame, frame.length);
+    this.ports.send(frame, frame.length, ALL_LINKS);
   }
 
   /** The peer with the node name and the incarnation of a frame. */

@@ -305,6 +305,6 @@ export class StreamOut {
     this.#ring.setSent(sequence, this.#now, this.#self.stamp);
     this.#lastFrameAt = this.#now;
     this.#frames++;
-    this.#self.ports.send(frame, length);
+    this.#self.ports.send(frame, length, this.#self.dataLink);
   }
 }

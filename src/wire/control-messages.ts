@@ -4,10 +4,15 @@
  * ignored.
  *
  *     HELLO     [1, nonce, versions]
- *     WELCOME   [2, to, echo of the nonce, own nonce, sequence, boot id, mirrorReady, role, term, versions]
- *     HEARTBEAT [4, versions, sequence, role, term, mirrorReady, [[incarnation, applied, verdict, at, silent]*]]
+ *     WELCOME   [2, to, echo of the nonce, own nonce, sequence, boot id, mirrorReady, role, term, versions,
+ *                receive buffer, mode]
+ *     HEARTBEAT [4, versions, sequence, role, term, mirrorReady,
+ *                [[incarnation, applied, verdict, at, [silent per link]]*], receive buffer, mode]
  *     ACK       [5, [[incarnation, applied]*]]
- *     REQUEST   [6, to, kind, bitmap]
+ *     REQUEST   [6, to, kind, bin]
+ *     NACK      [7, to, [[first, last]*]]
+ *     GONE      [8, lowest]
+ *     SETTINGS  [9, [[name, text]*]]
  *
  * A WELCOME proves its sender to the one it is for, who answers with his own WELCOME; a nonce of zeros in it
  * asks for no further answer, so two messages each way end it.
@@ -16,13 +21,16 @@
  * are frozen: every later version reads and writes these elements at these places.
  */
 import { Decoder, Encoder } from '@msgpack/msgpack';
-import { NAME_MAX_BYTES, PEERS_MAX } from '../limits.js';
+import { LINKS_MAX, NAME_MAX_BYTES, PEERS_MAX } from '../limits.js';
 import { FRAME_VERSION, INCARNATION_BYTES } from './frame.js';
 import {
   CONTROL_ACK,
+  CONTROL_GONE,
   CONTROL_HEARTBEAT,
   CONTROL_HELLO,
+  CONTROL_NACK,
   CONTROL_REQUEST,
+  CONTROL_SETTINGS,
   CONTROL_WELCOME,
   SEGMENTS,
   SUMS_WIDTH,
@@ -39,6 +47,18 @@ const RECORD_VERSION = 1;
 export const REQUEST_GROUPS = 1;
 export const REQUEST_SEGMENTS = 2;
 export const REQUEST_SCOPES = 3;
+/** Sums of the 64 fine scopes of some segments (4,096 bits). */
+export const REQUEST_FINE_SUMS = 4;
+/** Fine scopes: a bin of 32-bit prefixes of FINE_BITS bits, at most FINE_LISTED_MAX. */
+export const REQUEST_FINE_SCOPES = 5;
+/** The run of all expectations (bin empty). */
+export const REQUEST_EXPECTATIONS = 6;
+/** Fine scopes asked for in one message. */
+export const FINE_LISTED_MAX = 128;
+/** Ranges of one NACK. */
+export const NACK_RANGES_MAX = 64;
+/** Settings of one node, and characters of each name and text. */
+export const SETTINGS_MAX = 48;
 
 export interface Hello {
   type: typeof CONTROL_HELLO;
@@ -54,6 +74,10 @@ export interface Welcome {
   isMirrorReady: boolean;
   role: number;
   term: number;
+  /** The smallest receive buffer of its links, bytes as the kernel counts them. */
+  receiveBuffer: number;
+  /** Number of its replication mode (ports.ts). */
+  mode: number;
 }
 /** What a heartbeat says about one peer: that its sender believes it, and what it made of its stream. */
 export interface Opinion {
@@ -62,7 +86,8 @@ export interface Opinion {
   verdict: number;
   /** The sequence at which the verdict was found. */
   verdictAt: number;
-  silentMs: number;
+  /** Since it was heard on each of the sender's links, in their order. Milliseconds. */
+  silentMs: number[];
 }
 export interface Heartbeat {
   type: typeof CONTROL_HEARTBEAT;
@@ -71,6 +96,8 @@ export interface Heartbeat {
   term: number;
   isMirrorReady: boolean;
   opinions: Opinion[];
+  receiveBuffer: number;
+  mode: number;
 }
 export interface Ack {
   type: typeof CONTROL_ACK;
@@ -82,7 +109,23 @@ export interface Request {
   kind: number;
   bitmap: Uint8Array;
 }
-export type ControlMessage = Hello | Welcome | Heartbeat | Ack | Request;
+/** "I miss these frames of your stream": inclusive ranges of sequences, ascending. */
+export interface Nack {
+  type: typeof CONTROL_NACK;
+  to: Uint8Array;
+  ranges: [first: number, last: number][];
+}
+/** "Frames below this are no longer in my ring." */
+export interface Gone {
+  type: typeof CONTROL_GONE;
+  lowest: number;
+}
+/** Settings of the sender's kernel that should agree between nodes. */
+export interface Settings {
+  type: typeof CONTROL_SETTINGS;
+  settings: [name: string, text: string][];
+}
+export type ControlMessage = Hello | Welcome | Heartbeat | Ack | Request | Nack | Gone | Settings;
 
 const VERSIONS = [FRAME_VERSION, FRAME_VERSION, RECORD_VERSION, RECORD_VERSION];
 const BOOT_ID_MAX_CHARS = 64;
@@ -125,7 +168,20 @@ function toArray(m: ControlMessage): unknown[] {
     case CONTROL_HELLO:
       return [m.type, m.nonce, VERSIONS];
     case CONTROL_WELCOME:
-      return [m.type, m.to, m.echo, m.nonce, m.sequence, m.bootId, m.isMirrorReady, m.role, m.term, VERSIONS];
+      return [
+        m.type,
+        m.to,
+        m.echo,
+        m.nonce,
+        m.sequence,
+        m.bootId,
+        m.isMirrorReady,
+        m.role,
+        m.term,
+        VERSIONS,
+        m.receiveBuffer,
+        m.mode,
+      ];
     case CONTROL_HEARTBEAT:
       return [
         m.type,
@@ -135,11 +191,19 @@ function toArray(m: ControlMessage): unknown[] {
         m.term,
         m.isMirrorReady,
         m.opinions.map((o) => [o.incarnation, o.applied, o.verdict, o.verdictAt, o.silentMs]),
+        m.receiveBuffer,
+        m.mode,
       ];
     case CONTROL_ACK:
       return [m.type, m.acks.map((a) => [a.incarnation, a.applied])];
     case CONTROL_REQUEST:
       return [m.type, m.to, m.kind, m.bitmap];
+    case CONTROL_NACK:
+      return [m.type, m.to, m.ranges];
+    case CONTROL_GONE:
+      return [m.type, m.lowest];
+    case CONTROL_SETTINGS:
+      return [m.type, m.settings];
   }
 }
 
@@ -163,13 +227,16 @@ const READERS: Record<number, ((v: unknown[]) => ControlMessage | undefined) | u
     if (!isBin(nonce, NONCE_BYTES) || !areVersions(versions)) return undefined;
     return { type: CONTROL_HELLO, nonce: nonce.slice() };
   },
-  [CONTROL_WELCOME]: ([, to, echo, nonce, sequence, bootId, isMirrorReady, role, term, versions]) => {
+  [CONTROL_WELCOME]: (elements) => {
+    const [, to, echo, nonce, sequence, bootId, isMirrorReady, role, term, versions] = elements;
+    const [receiveBuffer, mode] = elements.slice(10);
     if (!isId(to) || !isBin(echo, NONCE_BYTES) || !isBin(nonce, NONCE_BYTES) || !areVersions(versions)) {
       return undefined;
     }
     if (!isCount(sequence) || typeof bootId !== 'string' || bootId.length > BOOT_ID_MAX_CHARS)
       return undefined;
     if (typeof isMirrorReady !== 'boolean' || !isByte(role) || !isCount(term)) return undefined;
+    if (!isCount(receiveBuffer) || !isByte(mode)) return undefined;
     return {
       type: CONTROL_WELCOME,
       to: to.slice(),
@@ -180,21 +247,25 @@ const READERS: Record<number, ((v: unknown[]) => ControlMessage | undefined) | u
       isMirrorReady,
       role,
       term,
+      receiveBuffer,
+      mode,
     };
   },
-  [CONTROL_HEARTBEAT]: ([, versions, sequence, role, term, isMirrorReady, list]) => {
+  [CONTROL_HEARTBEAT]: ([, versions, sequence, role, term, isMirrorReady, list, receiveBuffer, mode]) => {
     if (!areVersions(versions) || !isCount(sequence) || !isByte(role) || !isCount(term)) return undefined;
     if (typeof isMirrorReady !== 'boolean' || !Array.isArray(list) || list.length > LISTED_MAX)
       return undefined;
+    if (!isCount(receiveBuffer) || !isByte(mode)) return undefined;
     const opinions: Opinion[] = [];
     for (const row of list) {
       if (!Array.isArray(row)) return undefined;
       const [incarnation, applied, verdict, verdictAt, silentMs] = row as unknown[];
       if (!isId(incarnation) || !isCount(applied) || !isByte(verdict)) return undefined;
-      if (!isCount(verdictAt) || !isCount(silentMs)) return undefined;
+      if (!isCount(verdictAt) || !Array.isArray(silentMs) || silentMs.length > LINKS_MAX) return undefined;
+      if (!silentMs.every(isCount)) return undefined;
       opinions.push({ incarnation: incarnation.slice(), applied, verdict, verdictAt, silentMs });
     }
-    return { type: CONTROL_HEARTBEAT, sequence, role, term, isMirrorReady, opinions };
+    return { type: CONTROL_HEARTBEAT, sequence, role, term, isMirrorReady, opinions, receiveBuffer, mode };
   },
   [CONTROL_ACK]: ([, list]) => {
     if (!Array.isArray(list) || list.length > LISTED_MAX) return undefined;
@@ -209,8 +280,51 @@ const READERS: Record<number, ((v: unknown[]) => ControlMessage | undefined) | u
   },
   [CONTROL_REQUEST]: ([, to, kind, bitmap]) => {
     if (!isId(to) || !isByte(kind) || !(bitmap instanceof Uint8Array)) return undefined;
-    const bytes = kind === REQUEST_GROUPS ? 0 : kind === REQUEST_SEGMENTS ? SUMS_WIDTH / 8 : SEGMENTS / 8;
-    if (kind < REQUEST_GROUPS || kind > REQUEST_SCOPES || bitmap.length !== bytes) return undefined;
+    if (!isRequestLength(kind, bitmap.length)) return undefined;
     return { type: CONTROL_REQUEST, to: to.slice(), kind, bitmap: bitmap.slice() };
   },
+  [CONTROL_NACK]: ([, to, list]) => {
+    if (!isId(to) || !Array.isArray(list) || list.length < 1 || list.length > NACK_RANGES_MAX)
+      return undefined;
+    const ranges: Nack['ranges'] = [];
+    for (const row of list) {
+      if (!Array.isArray(row)) return undefined;
+      const [first, last] = row as unknown[];
+      if (!isCount(first) || !isCount(last) || first < 1 || last < first) return undefined;
+      ranges.push([first, last]);
+    }
+    return { type: CONTROL_NACK, to: to.slice(), ranges };
+  },
+  [CONTROL_GONE]: ([, lowest]) => {
+    return isCount(lowest) && lowest > 0 ? { type: CONTROL_GONE, lowest } : undefined;
+  },
+  [CONTROL_SETTINGS]: ([, list]) => {
+    if (!Array.isArray(list) || list.length > SETTINGS_MAX) return undefined;
+    const settings: Settings['settings'] = [];
+    for (const row of list) {
+      if (!Array.isArray(row)) return undefined;
+      const [name, text] = row as unknown[];
+      if (typeof name !== 'string' || typeof text !== 'string') return undefined;
+      settings.push([name, text]);
+    }
+    return { type: CONTROL_SETTINGS, settings };
+  },
 };
+
+/** True if the bin of a REQUEST of this kind can have this many bytes. */
+function isRequestLength(kind: number, bytes: number): boolean {
+  switch (kind) {
+    case REQUEST_GROUPS:
+    case REQUEST_EXPECTATIONS:
+      return bytes === 0;
+    case REQUEST_SEGMENTS:
+      return bytes === SUMS_WIDTH / 8;
+    case REQUEST_SCOPES:
+    case REQUEST_FINE_SUMS:
+      return bytes === SEGMENTS / 8;
+    case REQUEST_FINE_SCOPES:
+      return bytes > 0 && bytes % 4 === 0 && bytes <= FINE_LISTED_MAX * 4;
+    default:
+      return false;
+  }
+}

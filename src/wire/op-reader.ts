@@ -9,6 +9,7 @@ import { ByteCursor } from './byte-cursor.js';
 import type { Seed } from './op-writer.js';
 import {
   OP_MASK,
+  SEGMENT_BITS,
   SEGMENTS,
   SUMS_BYTES,
   SUMS_WIDTH,
@@ -120,13 +121,17 @@ export class OpReader {
   }
 
   #scopeBegin(): number {
-    this.segment = this.#c.uint();
-    return this.segment >= 0 && this.segment < SEGMENTS ? 2 : 0;
+    return this.#scope() ? 3 : 0;
   }
 
   #scopeEnd(): number {
+    return this.#scope() && this.#sum() ? 6 : 0;
+  }
+
+  #scope(): boolean {
+    const bits = this.#c.uint();
     this.segment = this.#c.uint();
-    return this.#sum() && this.segment >= 0 && this.segment < SEGMENTS ? 5 : 0;
+    return bits === SEGMENT_BITS && this.segment >= 0 && this.segment < SEGMENTS;
   }
 
   #mark(): number {

@@ -5,6 +5,7 @@
 import type { Memory } from '../flow/record.js';
 import { ByteWriter } from './byte-writer.js';
 import {
+  SEGMENT_BITS,
   SUMS_BYTES,
   WIRE_DECLARE,
   WIRE_MARK,
@@ -40,8 +41,9 @@ export class OpWriter {
   scopeBegin(segment: number): boolean {
     const w = this.bytes;
     if (!w.hasRoom(7)) return false;
-    w.array(2);
+    w.array(3);
     w.byte(WIRE_SCOPE_BEGIN);
+    w.uint(SEGMENT_BITS);
     w.uint(segment);
     return true;
   }
@@ -50,8 +52,9 @@ export class OpWriter {
   scopeEnd(segment: number, count: number, lo: number, hi: number): boolean {
     const w = this.bytes;
     if (!w.hasRoom(22)) return false;
-    w.array(5);
+    w.array(6);
     w.byte(WIRE_SCOPE_END);
+    w.uint(SEGMENT_BITS);
     w.uint(segment);
     w.uint(count);
     w.uint(lo);
@@ -74,14 +77,15 @@ export class OpWriter {
 
   mark(count: number, lo: number, hi: number): boolean {
     const w = this.bytes;
-    if (!w.hasRoom(19)) return false;
-    w.array(6);
+    if (!w.hasRoom(20)) return false;
+    w.array(7);
     w.byte(WIRE_MARK);
     w.uint(count);
     w.uint(lo);
     w.uint(hi);
     w.uint(0); // expectations: count
-    w.uint(0); // and sum
+    w.uint(0); // and sum, two lanes
+    w.uint(0);
     return true;
   }
 

@@ -6,13 +6,14 @@
 // Ops of the stream. The low four bits of an op's first element; UPSERT has flags above them.
 export const WIRE_UPSERT = 1; // [op | flags, timeout or nil, idle, bin fixed, (part type, bin part)*]
 export const WIRE_DELETE = 2; // [op, bin key]
-export const WIRE_SCOPE_BEGIN = 3; // [op, segment]
-export const WIRE_SCOPE_END = 4; // [op, segment, count, lo, hi]
+export const WIRE_SCOPE_BEGIN = 3; // [op, bits, prefix]
+export const WIRE_SCOPE_END = 4; // [op, bits, prefix, count, lo, hi]
 export const WIRE_SUMS = 5; // [op, level, index, bin of 64 x (u32 count, u32 lo, u32 hi)]
-export const WIRE_MARK = 6; // [op, count, lo, hi, expectation count, expectation sum]
+export const WIRE_MARK = 6; // [op, count, lo, hi, expectation count, lo, hi]
 export const WIRE_DECLARE = 7; // [op, term, isFormer, [[node, bin incarnation, cut], ...]]
 export const WIRE_ROLE = 8; // [op, role, term]
-// 9 (EXPECT_UPSERT) and 10 (EXPECT_DELETE) are reserved.
+export const WIRE_EXPECT_UPSERT = 9; // [op, bin expectation]
+export const WIRE_EXPECT_DELETE = 10; // [op, bin expectation key]
 
 /** UPSERT: another life began; the receiver deletes and creates, it never updates in place. */
 export const UPSERT_FRESH = 16;
@@ -27,7 +28,9 @@ export const CONTROL_WELCOME = 2;
 export const CONTROL_HEARTBEAT = 4;
 export const CONTROL_ACK = 5;
 export const CONTROL_REQUEST = 6;
-// 7 (NACK) and 8 (GONE) are reserved.
+export const CONTROL_NACK = 7;
+export const CONTROL_GONE = 8;
+export const CONTROL_SETTINGS = 9;
 
 /** Groups in level 1 of the sums, and segments in one group: one SUMS op carries this many triples. */
 export const SUMS_WIDTH = 64;
@@ -35,3 +38,6 @@ export const SUMS_WIDTH = 64;
 export const SUMS_BYTES = SUMS_WIDTH * 12;
 /** Segments of a table, by the top 12 bits of the key hash. */
 export const SEGMENTS = 4096;
+/** Bits of the key hash that name a segment, and those that name one of its 64 fine scopes. */
+export const SEGMENT_BITS = 12;
+export const FINE_BITS = 18;

@@ -302,7 +302,7 @@ export class SimCluster {
     const text = hex(u8.subarray(0, length));
     const isProven = known.some((id) => text.includes(id));
     const before = isProven ? '' : node.digest();
-    replicator.receive(u8, 0, length, this.now);
+    replicator.receive(u8, 0, length, 0, this.now);
     if (isProven || replicator.peers().length !== known.length) return;
     const isSame = replicator.peers().every((p) => known.includes(hex(p.incarnation)));
     if (isSame && node.digest() !== before) throw this.failure(`${node.name} believed a stranger`);

@@ -285,7 +285,7 @@ describe('a restart of a daemon', () => {
     cluster.nodes.pop();
     // Both hear the link under their own incarnation: the twin knows receivers by name, so a gets a second
     // one.
-    cluster.network.attach('a2', (u8, length) => a.replicator.receive(u8, 0, length, cluster.now));
+    cluster.network.attach('a2', (u8, length) => a.replicator.receive(u8, 0, length, 0, cluster.now));
     cluster.run(2500, () => {
       impostor.replicator.tick(cluster.now);
       impostor.replicator.flush(cluster.now);

@@ -45,7 +45,7 @@ describe('hostile input', () => {
         1,
         Buffer.from('9202c41002060000010000500a0000000a000001', 'hex'),
       );
-      b.replicator.receive(frame, 0, frame.length, cluster.now);
+      b.replicator.receive(frame, 0, frame.length, 0, cluster.now);
     }
     expect(b.digest()).toBe(before);
     expect(b.counters.get('frame.unproven') - unproven).toBe(200);
@@ -60,7 +60,7 @@ describe('hostile input', () => {
     const { sentFrames } = cluster.network;
     for (let i = 1; i <= 1000; i++) {
       const frame = forge('x', cluster.random.bytes(16), CLASS_CONTROL, i, hello);
-      b.replicator.receive(frame, 0, frame.length, cluster.now);
+      b.replicator.receive(frame, 0, frame.length, 0, cluster.now);
     }
     expect(cluster.network.sentFrames - sentFrames).toBeLessThanOrEqual(20);
     expect(b.counters.get('join.welcome-limited')).toBeGreaterThan(900);
@@ -86,7 +86,7 @@ describe('hostile input', () => {
     cluster.network.detach('tap');
     for (let i = 0; i < 5; i++) {
       const frame = forge(`x${i}`, cluster.random.bytes(16), CLASS_CONTROL, 1, welcome ?? new Uint8Array());
-      b.replicator.receive(frame, 0, frame.length, cluster.now);
+      b.replicator.receive(frame, 0, frame.length, 0, cluster.now);
     }
     expect(b.replicator.peers()).toHaveLength(6);
     cluster.run(2000);
@@ -102,7 +102,7 @@ describe('hostile input', () => {
     const at = a.replicator.sequence;
     for (const counter of [1, at, at + RING_FRAMES + 1, 2 ** 52]) {
       const frame = forge('a', a.incarnation, CLASS_STREAM, counter, bytes);
-      b.replicator.receive(frame, 0, frame.length, cluster.now);
+      b.replicator.receive(frame, 0, frame.length, 0, cluster.now);
     }
     expect(b.digest()).toBe(before);
     expect(b.counters.get('stream.duplicate')).toBe(2);
@@ -116,7 +116,7 @@ describe('hostile input', () => {
     const bad = `9421c000c41c${'02060000010000500a0000000a000001'}${'ffffffff'}${'02000000'}${'03000001'}`;
     const payload = Buffer.from(bad.repeat(QUARANTINE_MAX + 5), 'hex');
     const frame = forge('a', a.incarnation, CLASS_STREAM, a.replicator.sequence + 1, payload);
-    b.replicator.receive(frame, 0, frame.length, cluster.now);
+    b.replicator.receive(frame, 0, frame.length, 0, cluster.now);
     expect(b.replicator.quarantine).toHaveLength(QUARANTINE_MAX);
     expect(b.replicator.quarantine[0]).toMatchObject({ node: 'a', reason: 'status' });
     expect(b.counters.get('quarantine.status')).toBe(QUARANTINE_MAX + 5);
@@ -130,7 +130,7 @@ describe('hostile input', () => {
     const { cluster, b } = pair(5);
     const own = forge('b', b.incarnation, CLASS_STREAM, 1, Uint8Array.of(1));
     const other = forge('b', new Uint8Array(16).fill(9), CLASS_STREAM, 1, Uint8Array.of(1));
-    for (const frame of [own, other]) b.replicator.receive(frame, 0, frame.length, cluster.now);
+    for (const frame of [own, other]) b.replicator.receive(frame, 0, frame.length, 0, cluster.now);
     expect(b.counters.get('frame.own')).toBe(1);
     expect(b.counters.get('frame.own-name')).toBe(1);
     expect(b.replicator.peers()).toHaveLength(1);
@@ -146,7 +146,7 @@ describe('hostile input', () => {
     for (let i = 0; i < 20_000; i++) {
       const frame = seen[cluster.random.below(seen.length)].slice();
       frame[cluster.random.below(frame.length)] = cluster.random.below(256);
-      b.replicator.receive(frame, 0, frame.length, cluster.now);
+      b.replicator.receive(frame, 0, frame.length, 0, cluster.now);
       if (i % 500 === 0) cluster.run(1);
     }
     cluster.runUntil(() => cluster.isQuiet(), 15_000, 'quiet');

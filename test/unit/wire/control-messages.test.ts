@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ControlCodec, type ControlMessage } from '../../../src/wire/control-messages.js';
 
 const id = (n: number): Uint8Array => new Uint8Array(16).fill(n);
-const opinion = { incarnation: id(1), applied: 7, verdict: 2, verdictAt: 6, silentMs: 3 };
+const opinion = { incarnation: id(1), applied: 7, verdict: 2, verdictAt: 6, silentMs: [3, 9] };
 const MESSAGES: ControlMessage[] = [
   { type: 1, nonce: id(1) },
   {
@@ -16,12 +16,36 @@ const MESSAGES: ControlMessage[] = [
     isMirrorReady: true,
     role: 1,
     term: 4,
+    receiveBuffer: 1 << 20,
+    mode: 1,
   },
-  { type: 4, sequence: 9, role: 1, term: 4, isMirrorReady: false, opinions: [opinion] },
+  {
+    type: 4,
+    sequence: 9,
+    role: 1,
+    term: 4,
+    isMirrorReady: false,
+    opinions: [opinion],
+    receiveBuffer: 1 << 20,
+    mode: 2,
+  },
   { type: 5, acks: [{ incarnation: id(1), applied: 2 ** 40 }] },
   { type: 6, to: id(1), kind: 1, bitmap: new Uint8Array(0) },
   { type: 6, to: id(1), kind: 2, bitmap: new Uint8Array(8).fill(5) },
   { type: 6, to: id(1), kind: 3, bitmap: new Uint8Array(512).fill(255) },
+  { type: 6, to: id(1), kind: 4, bitmap: new Uint8Array(512).fill(3) },
+  { type: 6, to: id(1), kind: 5, bitmap: new Uint8Array(512).fill(3) },
+  { type: 6, to: id(1), kind: 6, bitmap: new Uint8Array(0) },
+  {
+    type: 7,
+    to: id(1),
+    ranges: [
+      [1, 1],
+      [5, 2 ** 40],
+    ],
+  },
+  { type: 8, lowest: 2 ** 33 },
+  { type: 9, settings: [['nf_conntrack_max', '262144']] },
 ];
 
 describe('control messages', () => {
