@@ -20,6 +20,7 @@ import { Replicator } from '../replication/replicator.js';
 import { EventRules } from '../table/event-rules.js';
 import { FlowTable } from '../table/flow-table.js';
 import { OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
+import type { Cipher } from '../wire/cipher.js';
 import { JobQueue, PRIORITY_BACKGROUND, PRIORITY_CHANGE, PRIORITY_CHECK, PRIORITY_START } from './jobs.js';
 
 export interface CorePorts {
@@ -36,6 +37,8 @@ export interface CorePorts {
   readonly counters: Counters;
   readonly log: Log;
   persist(state: PersistedState): void;
+  /** Seals and opens frames; left out where `security` is none. */
+  readonly cipher?: Cipher;
 }
 
 export interface CoreOptions {
@@ -281,6 +284,7 @@ export class Core {
         random: () => ports.random(),
         randomBytes: (n) => ports.randomBytes(n),
         send: (frame, length, link) => ports.send(frame, length, link),
+        ...(ports.cipher ? { cipher: ports.cipher } : {}),
         counters: ports.counters,
         log: ports.log,
         onPeer: (event) => this.#heard(event),

@@ -90,6 +90,7 @@ export class Heartbeats {
     }
     peer.lastHeartbeat = counter;
     peer.isMirrorReady = message.isMirrorReady;
+    peer.describe(message);
     this.#noteSequence(peer, message.sequence, now);
     // While its stream is still on the way here, the ROLE in the stream says it at the right place.
     if (peer.applied >= message.sequence) setPeerRole(this.#self, peer, ROLES[message.role], message.term);

@@ -229,6 +229,7 @@ export class Join {
     peer.wasPrimary = peer.role === 'primary';
     peer.primaryTerm = peer.wasPrimary ? peer.term : 0;
     peer.isMirrorReady = welcome.isMirrorReady;
+    peer.describe(welcome);
     if (old !== undefined) this.#replace(old, peer);
     self.peers.push(peer);
     self.isHeartbeatSoon = true;

@@ -1,6 +1,6 @@
 /** One incarnation of another node that has answered our nonce: everything this node knows about it. */
 import { encodeName } from '../wire/frame.js';
-import type { Role, Verdict } from './ports.js';
+import { MODES, type Mode, type Role, type Verdict } from './ports.js';
 import { RepairAsker } from './repair-asker.js';
 
 export class Peer {
@@ -17,6 +17,10 @@ export class Peer {
   /** Term of its last known tenure as primary; 0: it was none. */
   primaryTerm = 0;
   isMirrorReady = false;
+  /** The smallest receive buffer of its links, as it says. Bytes. */
+  receiveBuffer = 0;
+  /** Its replication mode, as it says. */
+  mode: Mode = 'reliable';
   lastHeard: number;
   isAlive = true;
   /** When the newest nonce that it answered was issued here. */
@@ -75,6 +79,12 @@ export class Peer {
     this.sequence = sequence;
     this.lastHeard = now;
     this.answeredNonceOf = nonceIssuedAt;
+  }
+
+  /** Takes over what a WELCOME or a HEARTBEAT says of itself. */
+  describe(message: { receiveBuffer: number; mode: number }): void {
+    this.receiveBuffer = message.receiveBuffer;
+    this.mode = MODES[message.mode] ?? 'best-effort';
   }
 
   /** True if it is a primary that is heard. */

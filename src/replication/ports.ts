@@ -2,6 +2,7 @@
 import type { Counters } from '../flow/counters.js';
 import type { Log } from '../flow/log.js';
 import type { FlowTable } from '../table/flow-table.js';
+import type { Cipher } from '../wire/cipher.js';
 
 export type Role = 'primary' | 'backup' | 'fault';
 /** Roles by their number on the wire; append-only. */
@@ -92,6 +93,8 @@ export interface ReplicatorPorts {
    * is until RING_FRAMES / 2 further frames were sent.
    */
   send(frame: Uint8Array, length: number, link: number): void;
+  /** Seals and opens frames; without it they go unsealed, and sealed ones are refused. */
+  cipher?: Cipher;
   counters: Counters;
   log: Log;
   onPeer(event: PeerEvent): void;

@@ -14,8 +14,10 @@ import { bytesEqual, CLASS_STREAM, FrameReader } from '../wire/frame.js';
 import type { Seed } from '../wire/op-writer.js';
 import {
   CONTROL_ACK,
+  CONTROL_GONE,
   CONTROL_HEARTBEAT,
   CONTROL_HELLO,
+  CONTROL_NACK,
   CONTROL_REQUEST,
   CONTROL_WELCOME,
 } from '../wire/ops.js';
@@ -304,6 +306,10 @@ export class Replicator {
         break;
       case CONTROL_REQUEST:
         if (this.#self.isMe(message.to)) this.#out.desk.add(message);
+        break;
+      case CONTROL_NACK:
+        break;
+      case CONTROL_GONE:
         break;
     }
   }

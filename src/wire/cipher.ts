@@ -39,9 +39,14 @@ export interface FrameKey {
   ): number;
 }
 
+/** Highest key id; 0 stands for a frame that is not sealed. */
+export const KEY_ID_MAX = 255;
+
 export interface Cipher {
-  /** The key id to send with, 1 to 255. */
+  /** The key id to send with, 1 to KEY_ID_MAX. */
   readonly sendKeyId: number;
+  /** Another number whenever the keys were replaced: what was derived before is to be derived again. */
+  readonly generation: number;
   /** The key, derived anew at every call; undefined when the key id is not known. */
   derive(
     keyId: number,
