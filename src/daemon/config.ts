@@ -1,18 +1,18 @@
+import type { Mode } from '../replication/ports.js';
+
 /** The configuration as the daemon uses it: every default filled in, sizes in bytes, times in milliseconds. */
 export interface Config {
   /** The file it came from, as given. */
   file: string;
   node: { name: string; cluster: string };
+  /** In the order of preference: data goes to the first on which every peer hears this node. */
   links: LinkConfig[];
-  security: { keyFile: string } | 'none';
+  security: SecurityConfig;
   kernel: {
     eventBufferBytes: number;
     auditIntervalMs: number;
   };
-  replicate: {
-    /** Flows with one of these addresses in a tuple stay out of the stream. IPv4 or IPv6, exact. */
-    ignoreAddresses: string[];
-  };
+  replicate: ReplicateConfig;
   failover: {
     standby: 'cold';
     /** Timeout given to committed ESTABLISHED TCP flows; 0: what this kernel gives that state. Others keep theirs. */
@@ -25,15 +25,62 @@ export interface Config {
   stateDir: string;
 }
 
-/** One dedicated path for sync: a multicast group, or one peer by unicast. */
+/** Keys by their id (1 to 255), and the one that this node seals with; `none` was written out. */
+export type SecurityConfig = { keys: KeyConfig[]; sendKeyId: number } | 'none';
+
+export interface KeyConfig {
+  id: number;
+  file: string;
+}
+
+/** One dedicated path for sync: a multicast group, or some peers by unicast. Addresses are all of one family. */
 export interface LinkConfig {
   interface: string;
   /** This node's own address on the link. */
   address: string;
+  /** Undefined: `peers` is not empty. */
   group: string | undefined;
-  peer: string | undefined;
+  peers: string[];
   port: number;
   mtu: number;
+}
+
+/** Which flows are replicated, and how. A condition that lists nothing holds for every flow; all must hold. */
+export interface ReplicateConfig extends FlowConditions {
+  mode: Mode;
+  /** `all`, `none`, or the helpers whose expectations are replicated. */
+  expectations: 'all' | 'none' | string[];
+  /** Names of TCP states; flows of other protocols pass. */
+  tcpStates: string[];
+  /** Names of IPS_* bits that must all be set. */
+  status: string[];
+  minAgeMs: number;
+  /** Which tuple must fit addresses and ports; both: either of them. */
+  direction: 'original' | 'reply' | 'both';
+  /** Flows that any one of these fits stay on this node. */
+  ignore: FlowConditions & { local: boolean };
+}
+
+/** Immutable parts of a flow, as they are chosen or left out. */
+export interface FlowConditions {
+  protocols: number[];
+  /** Address, or address/prefix. */
+  addresses: string[];
+  /** Inclusive ranges. */
+  ports: PortRange[];
+  zones: number[];
+  marks: MarkMatch[];
+}
+
+export interface PortRange {
+  first: number;
+  last: number;
+}
+
+/** Fits a mark whose bits under the mask are `value`. */
+export interface MarkMatch {
+  value: number;
+  mask: number;
 }
 
 export const DEFAULT_CONFIG_FILE = '/etc/conntwin/conntwin.yaml';
