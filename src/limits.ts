@@ -90,5 +90,11 @@ export const BULK_MIN_FLOWS = 4096;
 export const DEMOTE_FLUSH_MS = 1000;
 /** Pause between two slices of a background audit: a slice of 1 ms in 400 is 0.25 % of a core. Milliseconds. */
 export const BACKGROUND_SLICE_PAUSE_MS = 400;
+/** Incarnations that are no peers and whose keys are kept: as many as candidates. */
+export const STRANGER_KEYS_MAX = 32;
+/** Time between two statements of the settings that should agree. Milliseconds. */
+export const SETTINGS_INTERVAL_MS = 10_000;
+/** How long a proven second daemon with this node's name counts as there, after it was last heard. Milliseconds. */
+export const NAME_CONFLICT_MS = 10_000;
 /** Links of one node. */
 export const LINKS_MAX = 8;

@@ -39,6 +39,8 @@ export interface CorePorts {
   persist(state: PersistedState): void;
   /** Seals and opens frames; left out where `security` is none. */
   readonly cipher?: Cipher;
+  /** Settings of this node's kernel that should agree in the cluster: (name, text). */
+  settings?(): readonly (readonly [name: string, text: string])[];
 }
 
 export interface CoreOptions {
@@ -284,6 +286,7 @@ export class Core {
         random: () => ports.random(),
         randomBytes: (n) => ports.randomBytes(n),
         send: (frame, length, link) => ports.send(frame, length, link),
+        settings: () => ports.settings?.() ?? [],
         ...(ports.cipher ? { cipher: ports.cipher } : {}),
         counters: ports.counters,
         log: ports.log,

@@ -3,8 +3,9 @@
  * window.
  */
 import { ACK_INTERVAL_MS, HEARTBEAT_INTERVAL_MS, PEER_SILENT_MS } from '../limits.js';
-import type { Ack, Heartbeat, Opinion } from '../wire/control-messages.js';
+import { type Ack, type Heartbeat, type Opinion, OWN_VERSIONS } from '../wire/control-messages.js';
 import { CONTROL_ACK, CONTROL_HEARTBEAT } from '../wire/ops.js';
+import { LinkChoice } from './link-choice.js';
 import type { Peer } from './peer.js';
 import { MODES, ROLES, VERDICTS } from './ports.js';
 import type { Self } from './self.js';
@@ -23,12 +24,14 @@ export class Heartbeats {
   #lastSent = Number.NEGATIVE_INFINITY;
   #nextAt = Number.NEGATIVE_INFINITY;
   #lastTick: number;
+  readonly #links: LinkChoice;
 
   constructor(self: Self, window: Window, sequence: () => number) {
     this.#self = self;
     this.#window = window;
     this.#sequence = sequence;
     this.#lastTick = self.startedAt;
+    this.#links = new LinkChoice(self);
   }
 
   tick(now: number): void {
@@ -37,9 +40,11 @@ export class Heartbeats {
     const { peers } = this.#self;
     for (let i = peers.length - 1; i >= 0; i--) {
       const peer = peers[i];
-      if (pause > STALL_MS) peer.lastHeard += pause;
+      if (pause > STALL_MS) peer.stalled(pause);
       if (peer.isAlive && now - peer.lastHeard > PEER_SILENT_MS) this.#silent(peer);
     }
+    if (pause > STALL_MS) this.#links.stalled(pause);
+    this.#links.tick(now);
     this.#ackLate(now);
     const isNews = this.#self.isHeartbeatSoon && now - this.#lastSent >= HEARTBEAT_LEAST_MS;
     if (isNews || now >= this.#nextAt) this.#send(now);
@@ -118,6 +123,7 @@ export class Heartbeats {
   }
 
   #noteOpinion(peer: Peer, mine: Opinion | undefined, now: number): void {
+    if (mine !== undefined) peer.noteHearing(mine.silentMs, now);
     if (mine === undefined) {
       peer.isReceiver = false;
       peer.theirVerdict = 'unknown';
@@ -155,6 +161,7 @@ export class Heartbeats {
     const hasStream = self.isMirrorReady && !this.#window.isParked;
     self.say({
       type: CONTROL_HEARTBEAT,
+      versions: OWN_VERSIONS,
       sequence: this.#sequence(),
       role: ROLES.indexOf(hasStream ? self.statedRole : self.role),
       term: self.term,
@@ -164,7 +171,7 @@ export class Heartbeats {
         applied: p.applied,
         verdict: VERDICTS.indexOf(p.verdict),
         verdictAt: p.verdictAt,
-        silentMs: new Array<number>(self.links).fill(Math.max(0, Math.floor(now - p.lastHeard))),
+        silentMs: Array.from({ length: self.links }, (_, link) => p.silentMs(link, now)),
       })),
       receiveBuffer: self.receiveBufferBytes,
       mode: MODES.indexOf(self.mode),

@@ -6,13 +6,14 @@
  * one is asked too: if it answers, the newcomer is refused and both alarm.
  */
 import { JOIN_WAIT_MS, PEERS_MAX } from '../limits.js';
-import { type Hello, NONCE_BYTES, type Welcome } from '../wire/control-messages.js';
+import { type Hello, NONCE_BYTES, OWN_VERSIONS, type Welcome } from '../wire/control-messages.js';
 import { bytesEqual, type FrameReader, INCARNATION_BYTES } from '../wire/frame.js';
 import { CONTROL_HELLO, CONTROL_WELCOME } from '../wire/ops.js';
 import type { OrphanSweep } from './orphan-sweep.js';
 import { Peer } from './peer.js';
 import { MODES, ROLES } from './ports.js';
 import type { Self } from './self.js';
+import { TokenBuckets } from './token-bucket.js';
 
 /** Candidates remembered at a time. */
 export const CANDIDATES_MAX = 32;
@@ -30,9 +31,14 @@ const HELLO_LEAST_MS = 20;
 /** Nonces that may still be answered, and for how long. */
 const NONCES_KEPT = 8;
 const NONCE_MS = 3000;
-/** WELCOMEs a second, and in one burst. */
-const WELCOMES_PER_SECOND = 50;
-const WELCOMES_BURST = 20;
+/**
+ * WELCOMEs a second, and in one burst, in each of the 64 buckets of a TokenBuckets: for those who have answered a
+ * nonce, and for all others. A flood of HELLOs is answered 256 times a second at the most.
+ */
+const KNOWN_WELCOMES_PER_SECOND = 20;
+const KNOWN_WELCOMES_BURST = 10;
+const WELCOMES_PER_SECOND = 4;
+const WELCOMES_BURST = 2;
 
 interface Nonce {
   bytes: Uint8Array;
@@ -45,6 +51,9 @@ interface Candidate {
   heardAt: number;
   /** Its last WELCOME that answered a nonce of ours. */
   welcome: Welcome | undefined;
+  /** The counter of that frame, and the link it came on. */
+  counter: number;
+  link: number;
   nonceIssuedAt: number;
   challengedAt: number | undefined;
   refusedAt: number | undefined;
@@ -56,11 +65,10 @@ export class Join {
   readonly #sweep: OrphanSweep;
   readonly #nonces: Nonce[] = [];
   readonly #candidates: Candidate[] = [];
-  readonly #text = new TextDecoder();
   #nextHello = Number.NEGATIVE_INFINITY;
   #lastHello = Number.NEGATIVE_INFINITY;
-  #tokens = WELCOMES_BURST;
-  #tokensAt = 0;
+  readonly #knownWelcomes = new TokenBuckets(KNOWN_WELCOMES_PER_SECOND, KNOWN_WELCOMES_BURST);
+  readonly #welcomes = new TokenBuckets(WELCOMES_PER_SECOND, WELCOMES_BURST);
 
   constructor(self: Self, sequence: () => number, sweep: OrphanSweep) {
     this.#self = self;
@@ -80,28 +88,44 @@ export class Join {
   }
 
   hearHello(message: Hello, peer: Peer | undefined, frame: FrameReader, now: number): void {
-    const incarnation = frame.u8.slice(frame.incarnationAt, frame.incarnationAt + INCARNATION_BYTES);
-    this.#welcome(incarnation, message.nonce, this.#nonces.at(-1)?.bytes, now);
+    const isKnown = peer !== undefined || this.#find(frame)?.welcome !== undefined;
+    this.#welcome(frame.incarnation, message.nonce, this.#nonces.at(-1)?.bytes, isKnown, now);
     if (peer === undefined) this.hearStranger(frame, now);
   }
 
-  /** Returns true if it answers a nonce of ours: then its sender lives. */
-  hearWelcome(message: Welcome, peer: Peer | undefined, frame: FrameReader, now: number): boolean {
-    if (!this.#self.isMe(message.to)) return false;
+  /** A frame of another run under this node's own name. Whether that one lives, only an answer to a nonce shows. */
+  hearNamesake(hello: Hello | undefined, frame: FrameReader, now: number): void {
+    if (hello !== undefined) this.#welcome(frame.incarnation, hello.nonce, undefined, false, now);
+    this.#nextHello = Math.min(this.#nextHello, this.#lastHello + HELLO_CANDIDATE_MS);
+  }
+
+  /** When the nonce was issued here that this WELCOME answers; undefined if it is none that may still be answered. */
+  nonceAnswered(message: Welcome, now: number): number | undefined {
+    if (!this.#self.isMe(message.to)) return undefined;
     const nonce = this.#nonces.find((n) => bytesEqual(n.bytes, 0, message.echo, 0, NONCE_BYTES));
-    if (nonce === undefined || now - nonce.issuedAt > NONCE_MS) {
-      this.#self.ports.counters.count('join.echo');
-      return false;
-    }
+    if (nonce !== undefined && now - nonce.issuedAt <= NONCE_MS) return nonce.issuedAt;
+    this.#self.ports.counters.count('join.echo');
+    return undefined;
+  }
+
+  /** Returns true if it answers a nonce of ours: then its sender lives. */
+  hearWelcome(
+    message: Welcome,
+    peer: Peer | undefined,
+    frame: FrameReader,
+    link: number,
+    now: number,
+  ): boolean {
+    const issuedAt = this.nonceAnswered(message, now);
+    if (issuedAt === undefined) return false;
     if (ROLES[message.role] === undefined || !this.#self.seeTerm(message.term)) {
       this.#self.ports.counters.count('control.invalid');
       return false;
     }
-    if (peer !== undefined) peer.answeredNonceOf = Math.max(peer.answeredNonceOf, nonce.issuedAt);
-    else this.#proved(message, frame, nonce.issuedAt, now);
+    if (peer !== undefined) peer.answeredNonceOf = Math.max(peer.answeredNonceOf, issuedAt);
+    else this.#proved(message, frame, link, issuedAt, now);
     if (message.nonce.some((b) => b !== 0) && !(peer?.isReceiver ?? false)) {
-      const to = frame.u8.slice(frame.incarnationAt, frame.incarnationAt + INCARNATION_BYTES);
-      this.#welcome(to, message.nonce, undefined, now);
+      this.#welcome(frame.incarnation, message.nonce, undefined, true, now);
     }
     return true;
   }
@@ -120,7 +144,7 @@ export class Join {
     const bytes = this.#self.ports.randomBytes(NONCE_BYTES);
     this.#nonces.push({ bytes, issuedAt: now });
     if (this.#nonces.length > NONCES_KEPT) this.#nonces.shift();
-    this.#self.say({ type: CONTROL_HELLO, nonce: bytes });
+    this.#self.say({ type: CONTROL_HELLO, nonce: bytes, versions: OWN_VERSIONS });
     this.#lastHello = now;
     const isStarting = now - this.#self.startedAt < JOIN_WAIT_MS;
     const rest = isStarting ? HELLO_START_MS : HELLO_REST_MS;
@@ -128,15 +152,17 @@ export class Join {
     this.#nextHello = now + interval * (0.9 + 0.2 * this.#self.ports.random());
   }
 
-  #welcome(to: Uint8Array, echo: Uint8Array, nonce: Uint8Array | undefined, now: number): void {
-    const earned = (Math.max(0, now - this.#tokensAt) * WELCOMES_PER_SECOND) / 1000;
-    this.#tokens = Math.min(WELCOMES_BURST, this.#tokens + earned);
-    this.#tokensAt = now;
-    if (this.#tokens < 1) {
+  #welcome(
+    to: Uint8Array,
+    echo: Uint8Array,
+    nonce: Uint8Array | undefined,
+    isKnown: boolean,
+    now: number,
+  ): void {
+    if (!(isKnown ? this.#knownWelcomes : this.#welcomes).take(to[0], now)) {
       this.#self.ports.counters.count('join.welcome-limited');
       return;
     }
-    this.#tokens--;
     this.#self.say({
       type: CONTROL_WELCOME,
       to,
@@ -147,14 +173,14 @@ export class Join {
       isMirrorReady: this.#self.isMirrorReady,
       role: ROLES.indexOf(this.#self.role),
       term: this.#self.term,
+      versions: OWN_VERSIONS,
       receiveBuffer: this.#self.receiveBufferBytes,
       mode: MODES.indexOf(this.#self.mode),
     });
   }
 
   #candidate(frame: FrameReader, now: number): Candidate {
-    const at = frame.incarnationAt;
-    const known = this.#candidates.find((c) => bytesEqual(frame.u8, at, c.incarnation, 0, INCARNATION_BYTES));
+    const known = this.#find(frame);
     if (known !== undefined) {
       known.heardAt = now;
       return known;
@@ -166,10 +192,12 @@ export class Join {
       this.#self.ports.counters.count('join.candidates-full');
     }
     const candidate: Candidate = {
-      node: this.#text.decode(frame.u8.subarray(frame.nodeAt, frame.nodeAt + frame.nodeBytes)),
-      incarnation: frame.u8.slice(at, at + INCARNATION_BYTES),
+      node: frame.node,
+      incarnation: frame.incarnation,
       heardAt: now,
       welcome: undefined,
+      counter: 0,
+      link: 0,
       nonceIssuedAt: 0,
       challengedAt: undefined,
       refusedAt: undefined,
@@ -178,9 +206,20 @@ export class Join {
     return candidate;
   }
 
-  #proved(welcome: Welcome, frame: FrameReader, nonceIssuedAt: number, now: number): void {
+  #find(frame: FrameReader): Candidate | undefined {
+    const at = frame.incarnationAt;
+    return this.#candidates.find((c) => bytesEqual(frame.u8, at, c.incarnation, 0, INCARNATION_BYTES));
+  }
+
+  #proved(welcome: Welcome, frame: FrameReader, link: number, nonceIssuedAt: number, now: number): void {
+    if (!frame.isNodeText) {
+      this.#self.ports.counters.count('frame.malformed');
+      return;
+    }
     const c = this.#candidate(frame, now);
     c.welcome = welcome;
+    c.counter = frame.counter;
+    c.link = link;
     c.nonceIssuedAt = nonceIssuedAt;
     if (c.refusedAt !== undefined && now - c.refusedAt < REFUSED_MS) return;
     c.refusedAt = undefined;
@@ -223,7 +262,10 @@ export class Join {
       return;
     }
     const { sequence, bootId } = welcome;
-    const peer = new Peer(c.node, c.incarnation, owner, bootId, sequence, now, c.nonceIssuedAt);
+    const { links } = self;
+    const { nonceIssuedAt, counter } = c;
+    const peer = new Peer(c.node, c.incarnation, owner, bootId, sequence, now, nonceIssuedAt, links, counter);
+    peer.heardControlOn(c.link, counter, now);
     peer.role = ROLES[welcome.role];
     peer.term = welcome.term;
     peer.wasPrimary = peer.role === 'primary';

@@ -1,7 +1,10 @@
 /** One incarnation of another node that has answered our nonce: everything this node knows about it. */
+import { OWN_VERSIONS, SILENT_NEVER_MS, type Versions } from '../wire/control-messages.js';
 import { encodeName } from '../wire/frame.js';
+import { IncarnationKeys } from './key-ring.js';
 import { MODES, type Mode, type Role, type Verdict } from './ports.js';
 import { RepairAsker } from './repair-asker.js';
+import { ReplayWindow } from './replay-window.js';
 
 export class Peer {
   readonly node: string;
@@ -21,12 +24,28 @@ export class Peer {
   receiveBuffer = 0;
   /** Its replication mode, as it says. */
   mode: Mode = 'reliable';
+  /** What it can read. */
+  versions: Versions = OWN_VERSIONS;
+  /** Settings of its kernel, as it says; at most SETTINGS_MAX. */
+  readonly settings = new Map<string, string>();
+  readonly keys: IncarnationKeys;
+  /** Which of its sealed control frames were taken. */
+  readonly window: ReplayWindow;
   lastHeard: number;
   isAlive = true;
   /** When the newest nonce that it answered was issued here. */
   answeredNonceOf: number;
   /** Highest counter of a heartbeat from it: older ones say nothing. */
   lastHeartbeat = 0;
+
+  // --- by link ---
+  /** When it was last heard on each link. */
+  readonly #heardAt: Float64Array;
+  /** Its highest control counter heard on each link: a copy of an older frame is no sign of life there. */
+  readonly #counters: Float64Array;
+  /** Since it heard this node on each link, as it said at `#saidAt`. Milliseconds. */
+  readonly #hearsUs: Float64Array;
+  #saidAt: number;
 
   // --- its stream, as received here ---
   applied: number;
@@ -69,6 +88,8 @@ export class Peer {
     sequence: number,
     now: number,
     nonceIssuedAt: number,
+    links: number,
+    counter: number,
   ) {
     this.node = node;
     this.nodeBytes = encodeName(node);
@@ -79,12 +100,62 @@ export class Peer {
     this.sequence = sequence;
     this.lastHeard = now;
     this.answeredNonceOf = nonceIssuedAt;
+    this.keys = new IncarnationKeys(this.nodeBytes, incarnation);
+    this.window = new ReplayWindow(counter);
+    this.#heardAt = new Float64Array(links).fill(Number.NEGATIVE_INFINITY);
+    this.#counters = new Float64Array(links);
+    this.#hearsUs = new Float64Array(links).fill(SILENT_NEVER_MS);
+    this.#saidAt = now;
   }
 
   /** Takes over what a WELCOME or a HEARTBEAT says of itself. */
-  describe(message: { receiveBuffer: number; mode: number }): void {
+  describe(message: { receiveBuffer: number; mode: number; versions: Versions }): void {
+    this.versions = message.versions;
     this.receiveBuffer = message.receiveBuffer;
     this.mode = MODES[message.mode] ?? 'best-effort';
+  }
+
+  /** A valid new frame of its stream came on this link. */
+  heardOn(link: number, now: number): void {
+    this.#heardAt[link] = now;
+  }
+
+  /** A valid control frame of it came on this link, the first time or as a copy of what came on another one. */
+  heardControlOn(link: number, counter: number, now: number): void {
+    if (counter <= this.#counters[link]) return;
+    this.#counters[link] = counter;
+    this.#heardAt[link] = now;
+  }
+
+  /** Its counters cannot be beyond this one: what was heard in clear may have been forged. */
+  lowerCounters(counter: number): void {
+    this.lastHeartbeat = Math.min(this.lastHeartbeat, counter);
+    for (let i = 0; i < this.#counters.length; i++) this.#counters[i] = Math.min(this.#counters[i], counter);
+  }
+
+  /** It says since when it has not heard this node, by link. */
+  noteHearing(silentMs: readonly number[], now: number): void {
+    for (let i = 0; i < this.#hearsUs.length; i++) {
+      this.#hearsUs[i] = Math.min(silentMs[i] ?? SILENT_NEVER_MS, SILENT_NEVER_MS);
+    }
+    this.#saidAt = now;
+  }
+
+  /** This node did nothing for so long: that was no silence of the peer. */
+  stalled(pause: number): void {
+    this.lastHeard += pause;
+    this.#saidAt += pause;
+    for (let i = 0; i < this.#heardAt.length; i++) this.#heardAt[i] += pause;
+  }
+
+  /** Since it was heard on a link. Milliseconds, at most SILENT_NEVER_MS. */
+  silentMs(link: number, now: number): number {
+    return Math.min(SILENT_NEVER_MS, Math.max(0, Math.floor(now - this.#heardAt[link])));
+  }
+
+  /** Since it heard this node on a link, as far as it is known here. Milliseconds, at most SILENT_NEVER_MS. */
+  hearsUsMs(link: number, now: number): number {
+    return Math.min(SILENT_NEVER_MS, Math.floor(this.#hearsUs[link] + Math.max(0, now - this.#saidAt)));
   }
 
   /** True if it is a primary that is heard. */

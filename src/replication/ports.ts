@@ -51,6 +51,16 @@ export interface PeerStatus {
   wasPrimary: boolean;
   /** Term of its last known tenure as primary; 0: it was none. */
   primaryTerm: number;
+  /** By link: since it was heard there, and since it heard this node there, as it says. Milliseconds, or SILENT_NEVER_MS. */
+  links: { silentMs: number; hearsUsMs: number }[];
+}
+
+/** A setting that a peer's kernel has otherwise. */
+export interface SettingDifference {
+  node: string;
+  name: string;
+  mine: string;
+  theirs: string;
 }
 
 /** A former incarnation whose slots are kept for a promote: it was primary, and its kernel is gone. */
@@ -93,6 +103,8 @@ export interface ReplicatorPorts {
    * is until RING_FRAMES / 2 further frames were sent.
    */
   send(frame: Uint8Array, length: number, link: number): void;
+  /** Settings of this node's kernel that should agree in the cluster: (name, text), at most SETTINGS_MAX of 64 bytes. */
+  settings?(): readonly (readonly [name: string, text: string])[];
   /** Seals and opens frames; without it they go unsealed, and sealed ones are refused. */
   cipher?: Cipher;
   counters: Counters;

@@ -8,8 +8,8 @@
  *     flush   -> StreamOut   (table -> ops)
  *     tick    -> everything that time does
  */
-import { JOIN_WAIT_MS } from '../limits.js';
-import type { ControlMessage } from '../wire/control-messages.js';
+import { JOIN_WAIT_MS, NAME_CONFLICT_MS } from '../limits.js';
+import { type ControlMessage, OWN_VERSIONS } from '../wire/control-messages.js';
 import { bytesEqual, CLASS_STREAM, FrameReader } from '../wire/frame.js';
 import type { Seed } from '../wire/op-writer.js';
 import {
@@ -19,24 +19,39 @@ import {
   CONTROL_HELLO,
   CONTROL_NACK,
   CONTROL_REQUEST,
+  CONTROL_SETTINGS,
   CONTROL_WELCOME,
 } from '../wire/ops.js';
 import { Declarations } from './declarations.js';
 import { FrameRing } from './frame-ring.js';
 import { Heartbeats } from './heartbeat.js';
 import { Join } from './join.js';
+import { KeyRing } from './key-ring.js';
 import { OrphanSweep } from './orphan-sweep.js';
 import type { Peer } from './peer.js';
-import type { FormerStatus, PeerStatus, ReplicatorOptions, ReplicatorPorts, Role } from './ports.js';
+import type {
+  FormerStatus,
+  PeerStatus,
+  ReplicatorOptions,
+  ReplicatorPorts,
+  Role,
+  SettingDifference,
+} from './ports.js';
 import { Self } from './self.js';
+import { SettingsExchange } from './settings-exchange.js';
 import { type Quarantined, StreamIn } from './stream-in.js';
 import { StreamOut } from './stream-out.js';
 import { Window } from './window.js';
 
 /** A joining node waits for a primary whose replica still fills, as long as it fills. Milliseconds. */
 const JOIN_PROGRESS_MS = 1000;
-/** Time between two log lines about another daemon with this node's name. Milliseconds. */
+/** Time between two log lines about the same trouble on the link. Milliseconds. */
 const ALARM_INTERVAL_MS = 5000;
+/** Versions that have a counter of their own when they are refused; the names of counters are bounded. */
+const VERSIONS_COUNTED = 9;
+
+/** Trouble that is said in the log, at most once in ALARM_INTERVAL_MS each. */
+type Alarm = 'name' | 'version' | 'seal';
 
 /** What a promote, or a start, says: `cut` of a seed may be left out, then it is what was applied of it. */
 export interface Declaration {
@@ -56,12 +71,21 @@ export class Replicator {
   readonly #declarations: Declarations;
   readonly #sweep: OrphanSweep;
   readonly #ring: FrameRing;
-  #alarmAt = Number.NEGATIVE_INFINITY;
+  readonly #keys: KeyRing;
+  readonly #settings: SettingsExchange;
+  readonly #alarmedAt: Record<Alarm, number> = {
+    name: Number.NEGATIVE_INFINITY,
+    version: Number.NEGATIVE_INFINITY,
+    seal: Number.NEGATIVE_INFINITY,
+  };
+  #namesakeAt = Number.NEGATIVE_INFINITY;
 
   /** Throws a RangeError on a bad name, incarnation or MTU. */
   constructor(ports: ReplicatorPorts, options: ReplicatorOptions) {
     this.#self = new Self(ports, options);
     this.#reader = new FrameReader(options.cluster);
+    this.#keys = new KeyRing(ports.cipher);
+    this.#settings = new SettingsExchange(this.#self);
     this.#ring = new FrameRing(this.#self.frameBytes);
     this.#window = new Window(this.#self);
     this.#out = new StreamOut(this.#self, this.#ring, this.#window);
@@ -99,19 +123,49 @@ export class Replicator {
     return this.#in.quarantine;
   }
 
+  /** The link that data goes to. */
+  get dataLink(): number {
+    return this.#self.dataLink;
+  }
+  /** The highest version of frames that all live receivers read: it is spoken. */
+  get frameVersion(): number {
+    return this.#self.frameVersion;
+  }
+  /** Another daemon with this node's name was proven to live, not long ago. */
+  get isNameInUse(): boolean {
+    return this.#self.ports.now() - this.#namesakeAt < NAME_CONFLICT_MS;
+  }
+  /** Settings of live peers' kernels that are not this one's. */
+  settingsDiffering(): SettingDifference[] {
+    return this.#settings.differing();
+  }
+
   /** Takes one datagram that came on a link (its number). Hostile input is counted and never throws. */
-  receive(u8: Uint8Array, from: number, to: number, _link: number, now: number): void {
+  receive(u8: Uint8Array, from: number, to: number, link: number, now: number): void {
     const frame = this.#reader;
     const { counters } = this.#self.ports;
     const refusal = frame.read(u8, from, to);
     if (refusal !== undefined) {
-      counters.count(refusal);
+      if (refusal === 'frame.version') this.#refuseVersion(refusal, frame.version, now);
+      else counters.count(refusal);
       return;
     }
-    if (this.#isOwnName(frame, now)) return;
+    if (this.#self.isMine(frame)) {
+      counters.count('frame.own');
+      return;
+    }
     const peer = this.#self.peerOf(frame);
+    const unopened = this.#keys.open(frame, peer, now);
+    if (unopened !== undefined) {
+      this.#refuseSeal(unopened, now);
+      return;
+    }
+    if (this.#self.isMyName(frame)) {
+      this.#namesake(frame, now);
+      return;
+    }
     if (frame.frameClass !== CLASS_STREAM) {
-      this.#control(peer, frame, now);
+      this.#control(peer, frame, link, now);
       return;
     }
     if (peer === undefined) {
@@ -119,7 +173,10 @@ export class Replicator {
       this.#join.hearStranger(frame, now);
       return;
     }
-    if (this.#in.receive(peer, frame, now)) this.#heartbeats.heard(peer, now);
+    if (this.#in.receive(peer, frame, now)) {
+      peer.heardOn(link, now);
+      this.#heartbeats.heard(peer, now);
+    }
     if (this.#in.isAckDue(peer)) this.#heartbeats.ack();
   }
 
@@ -127,6 +184,7 @@ export class Replicator {
   tick(now: number): void {
     this.#join.tick(now);
     this.#heartbeats.tick(now);
+    this.#settings.tick(now);
     this.#window.tick(this.#out.sequence, now);
     this.#sweep.tick();
     if (this.#declarations.step()) this.#out.declare([], false, this.#self.term);
@@ -243,6 +301,10 @@ export class Replicator {
       bootId: p.bootId,
       wasPrimary: p.wasPrimary,
       primaryTerm: p.primaryTerm,
+      links: Array.from({ length: this.#self.links }, (_, link) => ({
+        silentMs: p.silentMs(link, now),
+        hearsUsMs: p.hearsUsMs(link, now),
+      })),
     };
   }
 
@@ -251,44 +313,83 @@ export class Replicator {
     return this.#self.peers.find(isIt) ?? this.#self.formers.find(isIt);
   }
 
-  /**
-   * This node's own frames come back from a loop; those of another incarnation from a daemon with its name.
-   */
-  #isOwnName(frame: FrameReader, now: number): boolean {
-    const self = this.#self;
-    const isMe = bytesEqual(frame.u8, frame.incarnationAt, self.incarnation, 0, self.incarnation.length);
-    const isName =
-      frame.nodeBytes === self.nodeBytes.length &&
-      bytesEqual(frame.u8, frame.nodeAt, self.nodeBytes, 0, frame.nodeBytes);
-    if (isMe) self.ports.counters.count('frame.own');
-    if (isMe || !isName) return isMe;
-    self.ports.counters.count('frame.own-name');
-    if (now - this.#alarmAt >= ALARM_INTERVAL_MS) {
-      this.#alarmAt = now;
-      self.ports.log('error', 'another daemon uses the name of this node', { node: self.node });
-    }
+  /** True at most once in ALARM_INTERVAL_MS: an alarm is to be said. */
+  #isAlarmDue(alarm: Alarm, now: number): boolean {
+    if (now - this.#alarmedAt[alarm] < ALARM_INTERVAL_MS) return false;
+    this.#alarmedAt[alarm] = now;
     return true;
   }
 
-  #control(peer: Peer | undefined, frame: FrameReader, now: number): void {
-    const { counters } = this.#self.ports;
-    const message = this.#self.codec.decode(frame.u8.subarray(frame.payloadAt, frame.payloadEnd));
-    if (typeof message === 'string') {
-      counters.count(message);
-      return;
+  #refuseVersion(reason: string, version: number, now: number): void {
+    const { counters, log } = this.#self.ports;
+    counters.count(`${reason}-${version <= VERSIONS_COUNTED ? version : 'more'}`);
+    if (!this.#isAlarmDue('version', now)) return;
+    const [low, high] = OWN_VERSIONS;
+    log('warn', 'a node speaks a version that this one does not read', { version, low, high });
+  }
+
+  #refuseSeal(reason: string, now: number): void {
+    const { counters, log } = this.#self.ports;
+    counters.count(reason);
+    if (!this.#isAlarmDue('seal', now)) return;
+    log('warn', 'a frame on the link was not opened: have all nodes the same keys?', { reason });
+  }
+
+  /**
+   * A frame of another run under this node's name: an old one that somebody captured, or a second daemon. Nothing of
+   * it is believed; only that it lives, if it answers a nonce.
+   */
+  #namesake(frame: FrameReader, now: number): void {
+    const { counters, log } = this.#self.ports;
+    counters.count('frame.own-name');
+    const message = frame.frameClass === CLASS_STREAM ? undefined : this.#decode(frame, now);
+    const hello = message?.type === CONTROL_HELLO ? message : undefined;
+    this.#join.hearNamesake(hello, frame, now);
+    if (message?.type !== CONTROL_WELCOME) return;
+    if (this.#join.nonceAnswered(message, now) === undefined) return;
+    this.#namesakeAt = now;
+    counters.count('join.own-name-in-use');
+    if (!this.#isAlarmDue('name', now)) return;
+    log('error', 'another daemon uses the name of this node', { node: this.#self.node });
+  }
+
+  /** The message; or undefined, and the reason was counted. */
+  #decode(frame: FrameReader, now: number): ControlMessage | undefined {
+    const { codec, ports } = this.#self;
+    const message = codec.decode(frame.payload.subarray(frame.payloadAt, frame.payloadEnd));
+    if (typeof message !== 'string') return message;
+    if (message === 'control.version') this.#refuseVersion(message, codec.refusedVersion, now);
+    else ports.counters.count(message);
+    return undefined;
+  }
+
+  #control(peer: Peer | undefined, frame: FrameReader, link: number, now: number): void {
+    const { counters, cipher } = this.#self.ports;
+    if (peer !== undefined && cipher !== undefined) {
+      peer.heardControlOn(link, frame.counter, now);
+      if (!peer.window.take(frame.counter)) {
+        // A copy from another link, or one that somebody sends again: it says nothing twice.
+        counters.count('control.duplicate');
+        return;
+      }
+      this.#heartbeats.heard(peer, now);
     }
+    const message = this.#decode(frame, now);
+    if (message === undefined) return;
     if (message.type === CONTROL_HELLO) {
       this.#join.hearHello(message, peer, frame, now);
       return;
     }
     if (message.type === CONTROL_WELCOME) {
-      if (!this.#join.hearWelcome(message, peer, frame, now) || peer === undefined) return;
-      // A fresh answer shows where its counter really is, whatever somebody has forged.
-      peer.lastHeartbeat = Math.min(peer.lastHeartbeat, frame.counter);
+      if (!this.#join.hearWelcome(message, peer, frame, link, now) || peer === undefined) return;
+      // A fresh answer shows where its counters really are, whatever somebody has forged in clear.
+      if (cipher === undefined) peer.lowerCounters(frame.counter);
+      peer.describe(message);
       this.#heartbeats.heard(peer, now);
       return;
     }
     if (peer !== undefined) {
+      if (cipher === undefined) peer.heardControlOn(link, frame.counter, now);
       this.#fromPeer(peer, message, frame.counter, now);
       return;
     }
@@ -310,6 +411,9 @@ export class Replicator {
       case CONTROL_NACK:
         break;
       case CONTROL_GONE:
+        break;
+      case CONTROL_SETTINGS:
+        this.#settings.receive(peer, message);
         break;
     }
   }

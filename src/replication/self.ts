@@ -1,14 +1,16 @@
 /** This node as its stream shows it, and what all parts of the core share. */
 import { NAME_MAX_BYTES } from '../limits.js';
-import { ControlCodec, type ControlMessage } from '../wire/control-messages.js';
+import { ControlCodec, type ControlMessage, OWN_VERSIONS } from '../wire/control-messages.js';
 import {
   bytesEqual,
   CLASS_CONTROL,
   encodeName,
+  FRAME_VERSION,
   type FrameReader,
   FrameWriter,
   INCARNATION_BYTES,
 } from '../wire/frame.js';
+import { CONTROL_HEARTBEAT, CONTROL_HELLO, CONTROL_WELCOME } from '../wire/ops.js';
 import type { Peer } from './peer.js';
 import type { Mode, PeerEventType, ReplicatorOptions, ReplicatorPorts, Role } from './ports.js';
 
@@ -71,7 +73,7 @@ export class Self {
     this.nodeBytes = encodeName(options.node);
     this.incarnation = options.incarnation.slice();
     this.bootId = options.bootId.slice(0, NAME_MAX_BYTES);
-    this.frames = new FrameWriter(options.cluster, options.node, options.incarnation);
+    this.frames = new FrameWriter(options.cluster, options.node, options.incarnation, ports.cipher);
     this.frameBytes = Math.min(options.mtu - HEADERS_BYTES, 9000);
     this.links = options.links ?? 1;
     this.mode = options.mode ?? 'reliable';
@@ -79,18 +81,47 @@ export class Self {
     this.startedAt = ports.now();
   }
 
-  /** Sends a control message; it goes past the stream's window. */
+  /**
+   * Sends a control message; it goes past the stream's window. What strangers must read, and what shows which links
+   * are heard, goes on all links in the frame that every version reads; the rest goes where data goes.
+   */
   say(message: ControlMessage): void {
     const payload = this.codec.encode(message);
-    const head = this.frames.headBytes;
-    if (head + payload.length > this.frameBytes) {
+    const { headBytes, tailBytes } = this.frames;
+    const length = headBytes + payload.length + tailBytes;
+    if (length > this.frameBytes) {
       this.ports.counters.count('control.oversized');
       return;
     }
-    const frame = new Uint8Array(head + payload.length);
-    frame.set(payload, head);
-    this.frames.finish(frame, CLASS_CONTROL, ++this.#controlCounter, payload.length);
-    this.ports.send(frame, frame.length, ALL_LINKS);
+    const { type } = message;
+    const isForAll = type === CONTROL_HELLO || type === CONTROL_WELCOME || type === CONTROL_HEARTBEAT;
+    const version = isForAll ? FRAME_VERSION : this.frameVersion;
+    const frame = new Uint8Array(length);
+    frame.set(payload, headBytes);
+    this.frames.finish(frame, CLASS_CONTROL, ++this.#controlCounter, payload.length, version);
+    this.ports.send(frame, length, isForAll ? ALL_LINKS : this.dataLink);
+  }
+
+  /** The highest version of frames that all live receivers read. */
+  get frameVersion(): number {
+    let version = OWN_VERSIONS[1];
+    for (let i = 0; i < this.peers.length; i++) {
+      const peer = this.peers[i];
+      if (peer.isAlive && peer.isReceiver) version = Math.min(version, peer.versions[1]);
+    }
+    return version;
+  }
+
+  /** True for a frame of this run: it came back from a loop. */
+  isMine(frame: FrameReader): boolean {
+    return bytesEqual(frame.u8, frame.incarnationAt, this.incarnation, 0, INCARNATION_BYTES);
+  }
+
+  /** True for a frame under this node's name. */
+  isMyName(frame: FrameReader): boolean {
+    const { nodeBytes } = this;
+    if (frame.nodeBytes !== nodeBytes.length) return false;
+    return bytesEqual(frame.u8, frame.nodeAt, nodeBytes, 0, nodeBytes.length);
   }
 
   /** The peer with the node name and the incarnation of a frame. */

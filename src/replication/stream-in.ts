@@ -84,7 +84,7 @@ export class StreamIn {
   #apply(peer: Peer, frame: FrameReader, now: number): void {
     const ops = this.#ops;
     const { counters } = this.#self.ports;
-    ops.start(frame.u8, frame.payloadAt, frame.payloadEnd);
+    ops.start(frame.payload, frame.payloadAt, frame.payloadEnd);
     for (;;) {
       const op = ops.next();
       switch (op) {

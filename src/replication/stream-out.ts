@@ -283,7 +283,8 @@ export class StreamOut {
   #open(): void {
     if (this.#isOpen) return;
     const frame = this.#ring.buffer(this.sequence + 1);
-    this.#ops.bytes.reset(frame, this.#self.frames.headBytes, frame.length);
+    const { headBytes, tailBytes } = this.#self.frames;
+    this.#ops.bytes.reset(frame, headBytes, frame.length - tailBytes);
     this.#self.stamp++;
     this.#isOpen = true;
   }
@@ -301,7 +302,7 @@ export class StreamOut {
     this.#window.noteSend(this.sequence, this.#now);
     const sequence = ++this.sequence;
     const frame = this.#ring.buffer(sequence);
-    const length = this.#self.frames.finish(frame, CLASS_STREAM, sequence, payload);
+    const length = this.#self.frames.finish(frame, CLASS_STREAM, sequence, payload, this.#self.frameVersion);
     this.#ring.setSent(sequence, this.#now, this.#self.stamp);
     this.#lastFrameAt = this.#now;
     this.#frames++;

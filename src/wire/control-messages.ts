@@ -39,7 +39,14 @@ import {
 /** Bytes of a nonce. */
 export const NONCE_BYTES = 16;
 /** Version of the record's layout on the wire. */
-const RECORD_VERSION = 1;
+export const RECORD_VERSION = 1;
+/** What a heartbeat says of a link on which somebody was not heard for longer, or never. Milliseconds. */
+export const SILENT_NEVER_MS = 65_535;
+
+/** What a node can read: the lowest and the highest version of frames, and of records. */
+export type Versions = readonly [frameLow: number, frameHigh: number, recordLow: number, recordHigh: number];
+/** What this release reads. */
+export const OWN_VERSIONS: Versions = [FRAME_VERSION, FRAME_VERSION, RECORD_VERSION, RECORD_VERSION];
 
 /**
  * REQUEST: sums of the 64 groups (bitmap empty), of the segments of some groups (64 bits), or whole scopes.
@@ -63,6 +70,7 @@ export const SETTINGS_MAX = 48;
 export interface Hello {
   type: typeof CONTROL_HELLO;
   nonce: Uint8Array;
+  versions: Versions;
 }
 export interface Welcome {
   type: typeof CONTROL_WELCOME;
@@ -74,6 +82,7 @@ export interface Welcome {
   isMirrorReady: boolean;
   role: number;
   term: number;
+  versions: Versions;
   /** The smallest receive buffer of its links, bytes as the kernel counts them. */
   receiveBuffer: number;
   /** Number of its replication mode (ports.ts). */
@@ -91,6 +100,7 @@ export interface Opinion {
 }
 export interface Heartbeat {
   type: typeof CONTROL_HEARTBEAT;
+  versions: Versions;
   sequence: number;
   role: number;
   term: number;
@@ -127,7 +137,6 @@ export interface Settings {
 }
 export type ControlMessage = Hello | Welcome | Heartbeat | Ack | Request | Nack | Gone | Settings;
 
-const VERSIONS = [FRAME_VERSION, FRAME_VERSION, RECORD_VERSION, RECORD_VERSION];
 const BOOT_ID_MAX_CHARS = 64;
 /** Peers listed in one message: every known name, and as many that are about to replace one. */
 const LISTED_MAX = 2 * PEERS_MAX;
@@ -142,6 +151,9 @@ export class ControlCodec {
     maxMapLength: 0,
     maxExtLength: 0,
   });
+
+  /** The version that the last message refused with 'control.version' asks for. */
+  refusedVersion = 0;
 
   /** The payload; valid until the next call. */
   encode(message: ControlMessage): Uint8Array {
@@ -159,14 +171,18 @@ export class ControlCodec {
     if (!Array.isArray(value) || value.length < 2) return 'control.malformed';
     const read = READERS[value[0] as number];
     if (typeof value[0] !== 'number' || read === undefined) return 'control.unknown';
-    return read(value) ?? 'control.invalid';
+    const message = read(value);
+    if (message === undefined) return 'control.invalid';
+    if (!('versions' in message)) return message;
+    this.refusedVersion = unreadableVersion(message.versions);
+    return this.refusedVersion === 0 ? message : 'control.version';
   }
 }
 
 function toArray(m: ControlMessage): unknown[] {
   switch (m.type) {
     case CONTROL_HELLO:
-      return [m.type, m.nonce, VERSIONS];
+      return [m.type, m.nonce, m.versions];
     case CONTROL_WELCOME:
       return [
         m.type,
@@ -178,14 +194,14 @@ function toArray(m: ControlMessage): unknown[] {
         m.isMirrorReady,
         m.role,
         m.term,
-        VERSIONS,
+        m.versions,
         m.receiveBuffer,
         m.mode,
       ];
     case CONTROL_HEARTBEAT:
       return [
         m.type,
-        VERSIONS,
+        m.versions,
         m.sequence,
         m.role,
         m.term,
@@ -211,26 +227,33 @@ const isCount = (v: unknown): v is number => Number.isSafeInteger(v) && (v as nu
 const isByte = (v: unknown): v is number => isCount(v) && v <= 255;
 const isBin = (v: unknown, bytes: number): v is Uint8Array => v instanceof Uint8Array && v.length === bytes;
 const isId = (v: unknown): v is Uint8Array => isBin(v, INCARNATION_BYTES);
-/** True if a sender that says these versions can be read by this one. */
-const areVersions = (v: unknown): boolean =>
-  Array.isArray(v) &&
-  v.length >= 4 &&
-  v.every(isCount) &&
-  v[0] <= FRAME_VERSION &&
-  v[1] >= FRAME_VERSION &&
-  v[2] <= RECORD_VERSION &&
-  v[3] >= RECORD_VERSION;
+/** The ranges, or undefined if these are none; further elements are a later version's. */
+function toVersions(v: unknown): Versions | undefined {
+  if (!Array.isArray(v) || v.length < 4 || !v.every(isCount)) return undefined;
+  const [frameLow, frameHigh, recordLow, recordHigh] = v;
+  if (frameLow > frameHigh || recordLow > recordHigh) return undefined;
+  return [frameLow, frameHigh, recordLow, recordHigh];
+}
+
+/** The version that a node with these ranges would have to be spoken to in, if this one has none in common; else 0. */
+function unreadableVersion([frameLow, frameHigh, recordLow, recordHigh]: Versions): number {
+  const [ownFrameLow, ownFrameHigh, ownRecordLow, ownRecordHigh] = OWN_VERSIONS;
+  if (frameLow > ownFrameHigh || frameHigh < ownFrameLow) return frameHigh;
+  return recordLow > ownRecordHigh || recordHigh < ownRecordLow ? recordHigh : 0;
+}
 
 // Bins are views into the datagram, which is reused: what is kept must be copied.
 const READERS: Record<number, ((v: unknown[]) => ControlMessage | undefined) | undefined> = {
-  [CONTROL_HELLO]: ([, nonce, versions]) => {
-    if (!isBin(nonce, NONCE_BYTES) || !areVersions(versions)) return undefined;
-    return { type: CONTROL_HELLO, nonce: nonce.slice() };
+  [CONTROL_HELLO]: ([, nonce, said]) => {
+    const versions = toVersions(said);
+    if (!isBin(nonce, NONCE_BYTES) || versions === undefined) return undefined;
+    return { type: CONTROL_HELLO, nonce: nonce.slice(), versions };
   },
   [CONTROL_WELCOME]: (elements) => {
-    const [, to, echo, nonce, sequence, bootId, isMirrorReady, role, term, versions] = elements;
+    const [, to, echo, nonce, sequence, bootId, isMirrorReady, role, term, said] = elements;
+    const versions = toVersions(said);
     const [receiveBuffer, mode] = elements.slice(10);
-    if (!isId(to) || !isBin(echo, NONCE_BYTES) || !isBin(nonce, NONCE_BYTES) || !areVersions(versions)) {
+    if (!isId(to) || !isBin(echo, NONCE_BYTES) || !isBin(nonce, NONCE_BYTES) || versions === undefined) {
       return undefined;
     }
     if (!isCount(sequence) || typeof bootId !== 'string' || bootId.length > BOOT_ID_MAX_CHARS)
@@ -247,12 +270,14 @@ const READERS: Record<number, ((v: unknown[]) => ControlMessage | undefined) | u
       isMirrorReady,
       role,
       term,
+      versions,
       receiveBuffer,
       mode,
     };
   },
-  [CONTROL_HEARTBEAT]: ([, versions, sequence, role, term, isMirrorReady, list, receiveBuffer, mode]) => {
-    if (!areVersions(versions) || !isCount(sequence) || !isByte(role) || !isCount(term)) return undefined;
+  [CONTROL_HEARTBEAT]: ([, said, sequence, role, term, isMirrorReady, list, receiveBuffer, mode]) => {
+    const versions = toVersions(said);
+    if (versions === undefined || !isCount(sequence) || !isByte(role) || !isCount(term)) return undefined;
     if (typeof isMirrorReady !== 'boolean' || !Array.isArray(list) || list.length > LISTED_MAX)
       return undefined;
     if (!isCount(receiveBuffer) || !isByte(mode)) return undefined;
@@ -265,7 +290,17 @@ const READERS: Record<number, ((v: unknown[]) => ControlMessage | undefined) | u
       if (!silentMs.every(isCount)) return undefined;
       opinions.push({ incarnation: incarnation.slice(), applied, verdict, verdictAt, silentMs });
     }
-    return { type: CONTROL_HEARTBEAT, sequence, role, term, isMirrorReady, opinions, receiveBuffer, mode };
+    return {
+      type: CONTROL_HEARTBEAT,
+      versions,
+      sequence,
+      role,
+      term,
+      isMirrorReady,
+      opinions,
+      receiveBuffer,
+      mode,
+    };
   },
   [CONTROL_ACK]: ([, list]) => {
     if (!Array.isArray(list) || list.length > LISTED_MAX) return undefined;

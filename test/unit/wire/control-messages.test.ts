@@ -1,11 +1,11 @@
 import { decode, encode } from '@msgpack/msgpack';
 import { describe, expect, it } from 'vitest';
-import { ControlCodec, type ControlMessage } from '../../../src/wire/control-messages.js';
+import { ControlCodec, type ControlMessage, OWN_VERSIONS } from '../../../src/wire/control-messages.js';
 
 const id = (n: number): Uint8Array => new Uint8Array(16).fill(n);
 const opinion = { incarnation: id(1), applied: 7, verdict: 2, verdictAt: 6, silentMs: [3, 9] };
 const MESSAGES: ControlMessage[] = [
-  { type: 1, nonce: id(1) },
+  { type: 1, nonce: id(1), versions: OWN_VERSIONS },
   {
     type: 2,
     to: id(1),
@@ -16,11 +16,13 @@ const MESSAGES: ControlMessage[] = [
     isMirrorReady: true,
     role: 1,
     term: 4,
+    versions: OWN_VERSIONS,
     receiveBuffer: 1 << 20,
     mode: 1,
   },
   {
     type: 4,
+    versions: OWN_VERSIONS,
     sequence: 9,
     role: 1,
     term: 4,
@@ -81,7 +83,12 @@ describe('control messages', () => {
 
   it('of versions that this one cannot read are refused', () => {
     const codec = new ControlCodec();
-    expect(codec.decode(encode([1, id(1), [2, 3, 1, 1]]))).toBe('control.invalid');
-    expect(codec.decode(encode([1, id(1), [1, 3, 1, 2]]))).toEqual({ type: 1, nonce: id(1) });
+    const hello = (...versions: number[]) => codec.decode(encode([1, id(1), versions]));
+    expect(hello(2, 3, 1, 1)).toBe('control.version');
+    expect(codec.refusedVersion).toBe(3);
+    expect(hello(1, 1, 5, 7)).toBe('control.version');
+    expect(codec.refusedVersion).toBe(7);
+    expect(hello(1, 3, 1, 2)).toEqual({ type: 1, nonce: id(1), versions: [1, 3, 1, 2] });
+    expect(hello(3, 1, 1, 1)).toBe('control.invalid');
   });
 });

@@ -44,7 +44,7 @@ describe('a frame', () => {
     ['no node name', { 2: '' }, 'frame.malformed'],
     ['a node name one byte too long', { 2: 'n'.repeat(NAME_MAX_BYTES + 1) }, 'frame.malformed'],
     ['a short incarnation', { 3: new Uint8Array(15) }, 'frame.malformed'],
-    ['a key id', { 4: 1 }, 'frame.key'],
+    ['a key id past one byte', { 4: 256 }, 'frame.malformed'],
     ['an unknown class', { 5: 2 }, 'frame.class'],
     ['counter 0', { 6: 0 }, 'frame.malformed'],
     ['a negative counter', { 6: -1 }, 'frame.malformed'],
