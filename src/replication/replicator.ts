@@ -2,15 +2,15 @@
  * The protocol core of one node: pure and synchronous. Frames, time and the table's changes go in; frames,
  * events and the table's changes come out. It starts no timer and asks no clock but the injected one.
  *
- *     receive -> FrameReader -> Join       (strangers: HELLO, WELCOME)
+ *     receive -> Entrance    -> Join       (strangers: HELLO, WELCOME)
  *                            -> Heartbeats (ACK, HEARTBEAT), RepairDesk (REQUEST)
  *                            -> StreamIn   (ops -> table)
  *     flush   -> StreamOut   (table -> ops)
  *     tick    -> everything that time does
  */
 import { JOIN_WAIT_MS, NAME_CONFLICT_MS } from '../limits.js';
-import { type ControlMessage, OWN_VERSIONS } from '../wire/control-messages.js';
-import { bytesEqual, CLASS_STREAM, FrameReader } from '../wire/frame.js';
+import type { ControlMessage } from '../wire/control-messages.js';
+import { bytesEqual, CLASS_STREAM, type FrameReader } from '../wire/frame.js';
 import type { Seed } from '../wire/op-writer.js';
 import {
   CONTROL_ACK,
@@ -23,10 +23,10 @@ import {
   CONTROL_WELCOME,
 } from '../wire/ops.js';
 import { Declarations } from './declarations.js';
+import { Entrance } from './entrance.js';
 import { FrameRing } from './frame-ring.js';
 import { Heartbeats } from './heartbeat.js';
 import { Join } from './join.js';
-import { KeyRing } from './key-ring.js';
 import { OrphanSweep } from './orphan-sweep.js';
 import type { Peer } from './peer.js';
 import type {
@@ -45,14 +45,6 @@ import { Window } from './window.js';
 
 /** A joining node waits for a primary whose replica still fills, as long as it fills. Milliseconds. */
 const JOIN_PROGRESS_MS = 1000;
-/** Time between two log lines about the same trouble on the link. Milliseconds. */
-const ALARM_INTERVAL_MS = 5000;
-/** Versions that have a counter of their own when they are refused; the names of counters are bounded. */
-const VERSIONS_COUNTED = 9;
-
-/** Trouble that is said in the log, at most once in ALARM_INTERVAL_MS each. */
-type Alarm = 'name' | 'version' | 'seal';
-
 /** What a promote, or a start, says: `cut` of a seed may be left out, then it is what was applied of it. */
 export interface Declaration {
   seeds: readonly { node: string; incarnation: Uint8Array; cut?: number }[];
@@ -62,7 +54,6 @@ export interface Declaration {
 
 export class Replicator {
   readonly #self: Self;
-  readonly #reader: FrameReader;
   readonly #window: Window;
   readonly #in: StreamIn;
   readonly #out: StreamOut;
@@ -71,20 +62,12 @@ export class Replicator {
   readonly #declarations: Declarations;
   readonly #sweep: OrphanSweep;
   readonly #ring: FrameRing;
-  readonly #keys: KeyRing;
+  readonly #entrance: Entrance;
   readonly #settings: SettingsExchange;
-  readonly #alarmedAt: Record<Alarm, number> = {
-    name: Number.NEGATIVE_INFINITY,
-    version: Number.NEGATIVE_INFINITY,
-    seal: Number.NEGATIVE_INFINITY,
-  };
-  #namesakeAt = Number.NEGATIVE_INFINITY;
 
   /** Throws a RangeError on a bad name, incarnation or MTU. */
   constructor(ports: ReplicatorPorts, options: ReplicatorOptions) {
     this.#self = new Self(ports, options);
-    this.#reader = new FrameReader(options.cluster);
-    this.#keys = new KeyRing(ports.cipher);
     this.#settings = new SettingsExchange(this.#self);
     this.#ring = new FrameRing(this.#self.frameBytes);
     this.#window = new Window(this.#self);
@@ -94,6 +77,7 @@ export class Replicator {
     this.#in = new StreamIn(this.#self, this.#declarations);
     this.#sweep = new OrphanSweep(this.#self);
     this.#join = new Join(this.#self, sequence, this.#sweep);
+    this.#entrance = new Entrance(this.#self, this.#join, options.cluster);
     this.#heartbeats = new Heartbeats(this.#self, this.#window, sequence);
   }
 
@@ -133,7 +117,7 @@ export class Replicator {
   }
   /** Another daemon with this node's name was proven to live, not long ago. */
   get isNameInUse(): boolean {
-    return this.#self.ports.now() - this.#namesakeAt < NAME_CONFLICT_MS;
+    return this.#self.ports.now() - this.#entrance.namesakeAt < NAME_CONFLICT_MS;
   }
   /** Settings of live peers' kernels that are not this one's. */
   settingsDiffering(): SettingDifference[] {
@@ -142,34 +126,15 @@ export class Replicator {
 
   /** Takes one datagram that came on a link (its number). Hostile input is counted and never throws. */
   receive(u8: Uint8Array, from: number, to: number, link: number, now: number): void {
-    const frame = this.#reader;
-    const { counters } = this.#self.ports;
-    const refusal = frame.read(u8, from, to);
-    if (refusal !== undefined) {
-      if (refusal === 'frame.version') this.#refuseVersion(refusal, frame.version, now);
-      else counters.count(refusal);
-      return;
-    }
-    if (this.#self.isMine(frame)) {
-      counters.count('frame.own');
-      return;
-    }
+    if (!this.#entrance.admit(u8, from, to, now)) return;
+    const { frame } = this.#entrance;
     const peer = this.#self.peerOf(frame);
-    const unopened = this.#keys.open(frame, peer, now);
-    if (unopened !== undefined) {
-      this.#refuseSeal(unopened, now);
-      return;
-    }
-    if (this.#self.isMyName(frame)) {
-      this.#namesake(frame, now);
-      return;
-    }
     if (frame.frameClass !== CLASS_STREAM) {
       this.#control(peer, frame, link, now);
       return;
     }
     if (peer === undefined) {
-      counters.count('frame.unproven');
+      this.#self.ports.counters.count('frame.unproven');
       this.#join.hearStranger(frame, now);
       return;
     }
@@ -313,56 +278,6 @@ export class Replicator {
     return this.#self.peers.find(isIt) ?? this.#self.formers.find(isIt);
   }
 
-  /** True at most once in ALARM_INTERVAL_MS: an alarm is to be said. */
-  #isAlarmDue(alarm: Alarm, now: number): boolean {
-    if (now - this.#alarmedAt[alarm] < ALARM_INTERVAL_MS) return false;
-    this.#alarmedAt[alarm] = now;
-    return true;
-  }
-
-  #refuseVersion(reason: string, version: number, now: number): void {
-    const { counters, log } = this.#self.ports;
-    counters.count(`${reason}-${version <= VERSIONS_COUNTED ? version : 'more'}`);
-    if (!this.#isAlarmDue('version', now)) return;
-    const [low, high] = OWN_VERSIONS;
-    log('warn', 'a node speaks a version that this one does not read', { version, low, high });
-  }
-
-  #refuseSeal(reason: string, now: number): void {
-    const { counters, log } = this.#self.ports;
-    counters.count(reason);
-    if (!this.#isAlarmDue('seal', now)) return;
-    log('warn', 'a frame on the link was not opened: have all nodes the same keys?', { reason });
-  }
-
-  /**
-   * A frame of another run under this node's name: an old one that somebody captured, or a second daemon. Nothing of
-   * it is believed; only that it lives, if it answers a nonce.
-   */
-  #namesake(frame: FrameReader, now: number): void {
-    const { counters, log } = this.#self.ports;
-    counters.count('frame.own-name');
-    const message = frame.frameClass === CLASS_STREAM ? undefined : this.#decode(frame, now);
-    const hello = message?.type === CONTROL_HELLO ? message : undefined;
-    this.#join.hearNamesake(hello, frame, now);
-    if (message?.type !== CONTROL_WELCOME) return;
-    if (this.#join.nonceAnswered(message, now) === undefined) return;
-    this.#namesakeAt = now;
-    counters.count('join.own-name-in-use');
-    if (!this.#isAlarmDue('name', now)) return;
-    log('error', 'another daemon uses the name of this node', { node: this.#self.node });
-  }
-
-  /** The message; or undefined, and the reason was counted. */
-  #decode(frame: FrameReader, now: number): ControlMessage | undefined {
-    const { codec, ports } = this.#self;
-    const message = codec.decode(frame.payload.subarray(frame.payloadAt, frame.payloadEnd));
-    if (typeof message !== 'string') return message;
-    if (message === 'control.version') this.#refuseVersion(message, codec.refusedVersion, now);
-    else ports.counters.count(message);
-    return undefined;
-  }
-
   #control(peer: Peer | undefined, frame: FrameReader, link: number, now: number): void {
     const { counters, cipher } = this.#self.ports;
     if (peer !== undefined && cipher !== undefined) {
@@ -374,7 +289,7 @@ export class Replicator {
       }
       this.#heartbeats.heard(peer, now);
     }
-    const message = this.#decode(frame, now);
+    const message = this.#entrance.decode(now);
     if (message === undefined) return;
     if (message.type === CONTROL_HELLO) {
       this.#join.hearHello(message, peer, frame, now);
