@@ -308,6 +308,8 @@ export class Join {
   #replace(old: Peer, peer: Peer): void {
     const { peers, formers, ports } = this.#self;
     peers.splice(peers.indexOf(old), 1);
+    // The old one's answers to nonces that are still open may have been captured: nobody is to bring it back.
+    this.#nonces.length = 0;
     if (old.bootId === peer.bootId) {
       ports.table.relabel(old.owner, peer.owner);
       ports.table.owners.release(old.owner);
