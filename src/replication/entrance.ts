@@ -7,6 +7,7 @@ import { CLASS_STREAM, FrameReader } from '../wire/frame.js';
 import { CONTROL_HELLO, CONTROL_WELCOME } from '../wire/ops.js';
 import type { Join } from './join.js';
 import { KeyRing } from './key-ring.js';
+import type { Peer } from './peer.js';
 import type { Self } from './self.js';
 
 /** Time between two log lines about the same trouble on the link. Milliseconds. */
@@ -24,6 +25,7 @@ export class Entrance {
   namesakeAt = Number.NEGATIVE_INFINITY;
   readonly #self: Self;
   readonly #join: Join;
+  readonly #isNew: (peer: Peer, sequence: number) => boolean;
   readonly #keys: KeyRing;
   readonly #alarmedAt: Record<Alarm, number> = {
     name: Number.NEGATIVE_INFINITY,
@@ -31,7 +33,9 @@ export class Entrance {
     seal: Number.NEGATIVE_INFINITY,
   };
 
-  constructor(self: Self, join: Join, cluster: string) {
+  /** `isNew`: whether a stream frame of a peer is one to look into. */
+  constructor(self: Self, join: Join, cluster: string, isNew: (peer: Peer, sequence: number) => boolean) {
+    this.#isNew = isNew;
     this.#self = self;
     this.#join = join;
     this.frame = new FrameReader(cluster);
@@ -53,7 +57,13 @@ export class Entrance {
       counters.count('frame.own');
       return false;
     }
-    const unopened = this.#keys.open(frame, self.peerOf(frame), now);
+    const peer = self.peerOf(frame);
+    if (peer !== undefined && frame.frameClass === CLASS_STREAM && !this.#isNew(peer, frame.counter)) {
+      // What was resent for others, or came on two links: opening it would cost more than it is worth.
+      counters.count('stream.duplicate');
+      return false;
+    }
+    const unopened = this.#keys.open(frame, peer, now);
     if (unopened !== undefined) {
       this.#refuseSeal(unopened, now);
       return false;

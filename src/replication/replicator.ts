@@ -77,7 +77,8 @@ export class Replicator {
     this.#in = new StreamIn(this.#self, this.#declarations);
     this.#sweep = new OrphanSweep(this.#self);
     this.#join = new Join(this.#self, sequence, this.#sweep);
-    this.#entrance = new Entrance(this.#self, this.#join, options.cluster);
+    const isNew = (peer: Peer, sequence: number) => sequence > peer.applied;
+    this.#entrance = new Entrance(this.#self, this.#join, options.cluster, isNew);
     this.#heartbeats = new Heartbeats(this.#self, this.#window, sequence);
   }
 
