@@ -106,9 +106,7 @@ export class StreamOut {
     const isBusy = table.dirtyCount > 0 || this.#statements.length > 0 || !desk.isEmpty;
     if (!isBusy) this.#sayIdle();
     frames.send();
-    return (
-      table.dirtyCount > 0 || this.#statements.length > 0 || !(desk.isEmpty || this.isRepairDeferred)
-    );
+    return table.dirtyCount > 0 || this.#statements.length > 0 || !(desk.isEmpty || this.isRepairDeferred);
   }
 
   /** Under load a frame waits for more ops, but not for long. */
