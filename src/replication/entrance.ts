@@ -8,6 +8,7 @@ import { CONTROL_HELLO, CONTROL_WELCOME } from '../wire/ops.js';
 import type { Join } from './join.js';
 import { KeyRing } from './key-ring.js';
 import type { Self } from './self.js';
+import type { StreamIn } from './stream-in.js';
 
 /** Time between two log lines about the same trouble on the link. Milliseconds. */
 const ALARM_INTERVAL_MS = 5000;
@@ -24,6 +25,7 @@ export class Entrance {
   namesakeAt = Number.NEGATIVE_INFINITY;
   readonly #self: Self;
   readonly #join: Join;
+  readonly #in: StreamIn;
   readonly #keys: KeyRing;
   readonly #alarmedAt: Record<Alarm, number> = {
     name: Number.NEGATIVE_INFINITY,
@@ -31,9 +33,10 @@ export class Entrance {
     seal: Number.NEGATIVE_INFINITY,
   };
 
-  constructor(self: Self, join: Join, cluster: string) {
+  constructor(self: Self, join: Join, streamIn: StreamIn, cluster: string) {
     this.#self = self;
     this.#join = join;
+    this.#in = streamIn;
     this.frame = new FrameReader(cluster);
     this.#keys = new KeyRing(self.ports.cipher);
   }
@@ -53,7 +56,13 @@ export class Entrance {
       counters.count('frame.own');
       return false;
     }
-    const unopened = this.#keys.open(frame, self.peerOf(frame), now);
+    const peer = self.peerOf(frame);
+    if (peer !== undefined && frame.frameClass === CLASS_STREAM && !this.#in.isNew(peer, frame.counter)) {
+      // What was resent for others, or came on two links: opening it would cost more than all that is done with it.
+      counters.count('stream.duplicate');
+      return false;
+    }
+    const unopened = this.#keys.open(frame, peer, now);
     if (unopened !== undefined) {
       this.#refuseSeal(unopened, now);
       return false;
