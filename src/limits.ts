@@ -98,3 +98,7 @@ export const SETTINGS_INTERVAL_MS = 10_000;
 export const NAME_CONFLICT_MS = 10_000;
 /** Links of one node. */
 export const LINKS_MAX = 8;
+/** Entries of one list of a filter: a classic-BPF program has at most 4,096 instructions. */
+export const LIST_ENTRIES_MAX = 128;
+/** Keys of one node: the one that is sent with, and those that others still send with. */
+export const KEYS_MAX = 8;
