@@ -136,7 +136,9 @@ export class MulticastChannel {
     this.counters.sentBytes += length;
     // What node:dgram still has to send must not be overtaken.
     const errno =
-      socket.getSendQueueCount() > 0 ? EAGAIN : sendDatagram(this.#fd, frame, length, this.#addresses[target]);
+      socket.getSendQueueCount() > 0
+        ? EAGAIN
+        : sendDatagram(this.#fd, frame, length, this.#addresses[target]);
     if (errno === 0) return undefined;
     if (errno === EAGAIN) {
       socket.send(frame, 0, length, this.options.port, this.#targets[target], this.#onSent);
