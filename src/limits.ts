@@ -102,3 +102,5 @@ export const LINKS_MAX = 8;
 export const LIST_ENTRIES_MAX = 128;
 /** Keys of one node: the one that is sent with, and those that others still send with. */
 export const KEYS_MAX = 8;
+/** Datagrams that wait for room in a link's send buffer; a frame's memory is left alone for RING_FRAMES / 2 sends. */
+export const SEND_QUEUE_FRAMES = 512;

@@ -1,16 +1,14 @@
 /**
- * One link: datagrams to and from the peers over node:dgram, on one interface, by multicast or to each of some
- * peers.
+ * One link: datagrams to and from the peers, on one interface, by multicast or to each of some peers.
  *
  * The socket is made in native/ and bound to the interface by its index. When the interface is deleted and made anew,
  * sending fails and receiving is deaf without a word, so the channel looks at the index once a second, and opens the
  * socket again.
  */
-import dgram from 'node:dgram';
 import { isIPv6 } from 'node:net';
-import { EAGAIN } from '../../native/libc.js';
 import { AddressMissingError, errnoName, InterfaceMissingError } from '../../native/system-error.js';
-import { interfaceIndex, openUdpSocket, sendDatagram, udpTarget } from '../../native/udp-socket.js';
+import { interfaceIndex, openUdpSocket, udpTarget } from '../../native/udp-socket.js';
+import { type DatagramSink, DatagramSocket } from './datagram-socket.js';
 
 /** Receive buffer asked for: several windows of full frames, as the kernel counts them. Bytes. */
 const RECEIVE_BUFFER_BYTES = 8 << 20;
@@ -40,6 +38,8 @@ export interface ChannelCounters {
   sentBytes: number;
   receivedFrames: number;
   receivedBytes: number;
+  /** Datagrams that were dropped because no frame is as long. */
+  tooLong: number;
   sendErrors: number;
   /** Times the socket was made anew. */
   reopened: number;
@@ -57,6 +57,7 @@ export class MulticastChannel {
     sentBytes: 0,
     receivedFrames: 0,
     receivedBytes: 0,
+    tooLong: 0,
     sendErrors: 0,
     reopened: 0,
     lastError: undefined,
@@ -66,16 +67,26 @@ export class MulticastChannel {
   readonly #onFrame: FrameSink;
   readonly #onState: LinkStateSink;
   readonly #targets: readonly string[];
-  /** Send errors of node:dgram arrive only here, never as an 'error' event. */
-  readonly #onSent = (error: Error | null): void =>
-    this.#sent(error === null ? undefined : ((error as NodeJS.ErrnoException).code ?? 'unknown'));
-  #socket: dgram.Socket | undefined;
+  readonly #sink: DatagramSink = {
+    onDatagram: (u8, from, to) => {
+      this.counters.receivedFrames++;
+      this.counters.receivedBytes += to - from;
+      this.#onFrame(u8, from, to);
+    },
+    onTooLong: () => {
+      this.counters.tooLong++;
+    },
+    onSentLate: (errno) => this.#sentLate(errno),
+    onFailure: (errno) => {
+      this.counters.lastError = errnoName(errno);
+      this.#drop();
+    },
+  };
+  #socket: DatagramSocket | undefined;
   #ifindex = 0;
-  #fd = -1;
   #addresses: Uint8Array[] = [];
   #toldError: string | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #isOpening = false;
 
   /** Throws a RangeError when there is nobody to send to. */
   constructor(options: ChannelOptions, onFrame: FrameSink, onState: LinkStateSink = () => {}) {
@@ -95,7 +106,7 @@ export class MulticastChannel {
    */
   async open(): Promise<void> {
     try {
-      await this.#openSocket();
+      this.#openSocket();
     } catch (error) {
       if (!isWorthWaiting(error)) throw error;
       this.#toldError = this.counters.lastError = reasonOf(error);
@@ -134,23 +145,21 @@ export class MulticastChannel {
     if (socket === undefined) return 'ENODEV';
     this.counters.sentFrames++;
     this.counters.sentBytes += length;
-    // What node:dgram still has to send must not be overtaken.
-    const errno =
-      socket.getSendQueueCount() > 0
-        ? EAGAIN
-        : sendDatagram(this.#fd, frame, length, this.#addresses[target]);
+    const errno = socket.send(frame, length, this.#addresses[target]);
     if (errno === 0) return undefined;
-    if (errno === EAGAIN) {
-      socket.send(frame, 0, length, this.options.port, this.#targets[target], this.#onSent);
-      return this.counters.lastError;
-    }
     this.counters.sendErrors++;
     return errnoName(errno);
   }
 
-  #sent(error: string | undefined): void {
-    if (error !== undefined) this.counters.sendErrors++;
+  #sentLate(errno: number): void {
+    if (errno !== 0) this.counters.sendErrors++;
+    const error = errno === 0 ? undefined : errnoName(errno);
     if (error !== this.counters.lastError) this.counters.lastError = error;
+  }
+
+  /** Reads what waits for about `budgetMs`: false when the socket was read to empty, or is not there. */
+  read(budgetMs: number): boolean {
+    return this.#socket?.read(budgetMs) ?? false;
   }
 
   close(): void {
@@ -159,40 +168,21 @@ export class MulticastChannel {
     this.#drop();
   }
 
-  async #openSocket(): Promise<void> {
+  #openSocket(): void {
     const { options } = this;
-    const isV6 = isIPv6(this.#targets[0]);
+    const family = isIPv6(this.#targets[0]) ? 'IPv6' : 'IPv4';
     const made = openUdpSocket({
       interface: options.interface,
-      family: isV6 ? 'IPv6' : 'IPv4',
+      family,
       port: options.port,
       // A socket bound to a unicast address would not hear the group.
       ...(options.group === undefined ? { bindAddress: options.address } : { group: options.group }),
       receiveBufferBytes: options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES,
       multicastLoop: options.multicastLoop ?? false,
     });
-    const socket = dgram.createSocket(isV6 ? 'udp6' : 'udp4');
-    socket.on('message', (message) => {
-      this.counters.receivedFrames++;
-      this.counters.receivedBytes += message.length;
-      this.#onFrame(message, 0, message.length);
-    });
-    await new Promise<void>((resolve, reject) => {
-      socket.once('error', reject);
-      socket.bind({ fd: made.fd }, () => {
-        socket.removeListener('error', reject);
-        resolve();
-      });
-    });
-    socket.on('error', (error) => {
-      this.counters.lastError = (error as NodeJS.ErrnoException).code ?? 'unknown';
-      this.#drop();
-    });
-    const family = isV6 ? 'IPv6' : 'IPv4';
     this.#addresses = this.#targets.map((target) => udpTarget(family, target, options.port, made.ifindex));
     this.counters.lastError = undefined;
-    this.#fd = made.fd;
-    this.#socket = socket;
+    this.#socket = new DatagramSocket(made.fd, this.#sink);
     this.#ifindex = made.ifindex;
     this.receiveBufferBytes = made.receiveBufferBytes;
   }
@@ -219,23 +209,19 @@ export class MulticastChannel {
 
   #check(): void {
     const now = interfaceIndex(this.options.interface);
-    if (this.#timer === undefined || this.#isOpening || (now === this.#ifindex && this.#socket !== undefined))
+    if (this.#timer === undefined || (now === this.#ifindex && this.#socket !== undefined))
       return;
     this.#drop();
     if (now === 0) {
       this.counters.lastError = 'ENODEV';
       return;
     }
-    this.#isOpening = true;
     this.counters.reopened++;
-    this.#openSocket()
-      .catch((error: unknown) => {
-        this.counters.lastError = reasonOf(error);
-      })
-      .finally(() => {
-        this.#isOpening = false;
-        if (this.#timer === undefined) this.#drop();
-      });
+    try {
+      this.#openSocket();
+    } catch (error) {
+      this.counters.lastError = reasonOf(error);
+    }
   }
 }
 
