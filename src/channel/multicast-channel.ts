@@ -209,8 +209,7 @@ export class MulticastChannel {
 
   #check(): void {
     const now = interfaceIndex(this.options.interface);
-    if (this.#timer === undefined || (now === this.#ifindex && this.#socket !== undefined))
-      return;
+    if (this.#timer === undefined || (now === this.#ifindex && this.#socket !== undefined)) return;
     this.#drop();
     if (now === 0) {
       this.counters.lastError = 'ENODEV';
