@@ -135,3 +135,9 @@ export const FINE_WANTED_MAX = 4096;
 /** Idle classes told in one flush, and in a second: they wait for everything else. */
 export const IDLE_SLOTS = 64;
 export const IDLE_PER_SECOND = 2000;
+/** Entries of one list of a filter: a classic-BPF program has at most 4,096 instructions. */
+export const LIST_ENTRIES_MAX = 128;
+/** Keys of one node: the one that is sent with, and those that others still send with. */
+export const KEYS_MAX = 8;
+/** Datagrams that wait for room in a link's send buffer; a frame's memory is left alone for RING_FRAMES / 2 sends. */
+export const SEND_QUEUE_FRAMES = 512;
