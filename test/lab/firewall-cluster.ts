@@ -6,8 +6,10 @@ import { type ConfigOverrides, LabDaemon } from './lab-daemon.js';
 export interface ClusterOptions extends LabOptions {
   /** How many of the firewalls run a daemon; all when absent. */
   readonly daemons?: number;
+  /** They are not expected to come to know each other. */
+  readonly isEstranged?: boolean;
   /** What their configurations have that the lab's own has not. */
-  readonly config?: ConfigOverrides | ((fw: FirewallName) => ConfigOverrides);
+  readonly config?: ConfigOverrides | ((fw: FirewallName, lab: Lab) => ConfigOverrides);
 }
 
 const ACQUAINTED_WITHIN_MS = 15_000;
@@ -23,21 +25,21 @@ export class FirewallCluster {
     const { config = {} } = options;
     const names = lab.firewalls.slice(0, options.daemons);
     this.daemons = names.map(
-      (fw) => new LabDaemon(lab, fw, typeof config === 'function' ? config(fw) : config),
+      (fw) => new LabDaemon(lab, fw, typeof config === 'function' ? config(fw, lab) : config),
     );
   }
 
   /** Builds the lab, starts the daemons, makes fw1 primary and waits until they know each other. */
   static async create(options: ClusterOptions = {}): Promise<FirewallCluster> {
-    return new FirewallCluster(await Lab.create(options), options).started();
+    return new FirewallCluster(await Lab.create(options), options).started(options.isEstranged);
   }
 
   /** Starts the daemons, makes fw1 primary and waits until they know each other; closes all if that fails. */
-  protected async started(): Promise<this> {
+  protected async started(isEstranged = false): Promise<this> {
     try {
       await Promise.all(this.daemons.map((daemon) => daemon.start()));
       await this.daemons[0].failover('primary');
-      await this.acquainted();
+      if (!isEstranged) await this.acquainted();
     } catch (error) {
       await this.close();
       throw error;

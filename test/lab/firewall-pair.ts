@@ -8,7 +8,7 @@ export class FirewallPair extends FirewallCluster {
   /** Builds the lab, starts both daemons, makes fw1 primary and waits until they know each other. */
   static override async create(options: ClusterOptions = {}): Promise<FirewallPair> {
     const two = { ...options, daemons: 2 };
-    return new FirewallPair(await Lab.create(two), two).started();
+    return new FirewallPair(await Lab.create(two), two).started(options.isEstranged);
   }
 
   get fw1(): LabDaemon {
