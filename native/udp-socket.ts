@@ -11,6 +11,7 @@ import {
   lastErrno,
   MSG_DONTWAIT,
   pinnedBytes,
+  recvmmsg,
   SO_BINDTODEVICE,
   SO_RCVBUF,
   SO_RCVBUFFORCE,
@@ -22,7 +23,13 @@ import {
   setsockopt,
   socket,
 } from './libc.js';
-import { addressFromText, isMulticastAddress, membership, sockaddrInternet } from './structs.js';
+import {
+  addressFromText,
+  type DatagramVector,
+  isMulticastAddress,
+  membership,
+  sockaddrInternet,
+} from './structs.js';
 import {
   AddressInUseError,
   AddressMissingError,
@@ -59,7 +66,7 @@ export interface UdpSocketOptions {
 }
 
 export interface UdpSocket {
-  /** For `dgram.Socket.bind({ fd })`, whose close() closes it. */
+  /** To be closed by `closeUdpSocket`, or by the close() of a node:dgram socket that was bound to it. */
   readonly fd: number;
   /** Binding is by index: when the interface is made anew the socket is deaf and must be reopened. */
   readonly ifindex: number;
@@ -164,8 +171,21 @@ export function sendDatagram(fd: number, data: Uint8Array, length: number, targe
 }
 
 /**
- * Opens a UDP socket tied to one interface, ready for `dgram.Socket.bind({ fd })`: nothing from another link
- * arrives, and no second daemon can take the port (no SO_REUSEADDR: it would get all unicast).
+ * Reads as many datagrams as wait and fit: their number, or the negative errno (-EAGAIN: there is none). One that is
+ * longer than a slot has MSG_TRUNC in its flags.
+ */
+export function receiveDatagrams(fd: number, into: DatagramVector): number {
+  const count = recvmmsg(fd, into.headers, into.capacity, MSG_DONTWAIT, null);
+  return count < 0 ? -lastErrno() : count;
+}
+
+/** Closes what openUdpSocket opened; what watches the descriptor is closed before. */
+export function closeUdpSocket(fd: number): void {
+  close(fd);
+}
+
+/**
+ * Opens a nonblocking UDP socket tied to one interface: nothing from another link arrives, and no second daemon can take the port (no SO_REUSEADDR: it would get all unicast).
  * Throws InterfaceMissingError, AddressInUseError, AddressMissingError or SystemError; the caller closes the fd.
  */
 export function openUdpSocket(options: UdpSocketOptions): UdpSocket {

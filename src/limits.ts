@@ -33,7 +33,7 @@ export const MARK_INTERVAL_MS = 1000;
 /** and after its dirty queue ran empty, at most this often. Milliseconds. */
 export const MARK_QUIET_INTERVAL_MS = 200;
 /** Longest wait for a frame to fill under load. Milliseconds. */
-export const FLUSH_INTERVAL_MS = 2;
+export const FLUSH_INTERVAL_MS = 1;
 /** A receiver acknowledges after this many frames, or after ACK_INTERVAL_MS. */
 export const ACK_FRAMES = 64;
 export const ACK_INTERVAL_MS = 10;
@@ -98,3 +98,46 @@ export const SETTINGS_INTERVAL_MS = 10_000;
 export const NAME_CONFLICT_MS = 10_000;
 /** Links of one node. */
 export const LINKS_MAX = 8;
+/** Frames of one peer kept because one before them is missing: no more than a window can have sent. */
+export const REORDER_FRAMES = WINDOW_FRAMES;
+/** Memory for them, per peer: a window of frames of 1,500 bytes in 2 KiB each. Bytes. */
+export const REORDER_MAX_BYTES = 2 << 20;
+/** Kept frames applied in one go, when the missing one has come: some tenths of a millisecond of work. */
+export const DRAIN_FRAMES = 32;
+/** A missing frame is asked for after this, plus a random part of the jitter: one of many receivers speaks first. */
+export const NACK_DELAY_MS = 2;
+export const NACK_JITTER_MS = 4;
+/** More time for frames that only a heartbeat told of: it may have overtaken them. Milliseconds. */
+export const NACK_TAIL_GRACE_MS = 10;
+/** Pause before a NACK is said again; doubles while nothing comes. Milliseconds. */
+export const NACK_RETRY_MIN_MS = 10;
+export const NACK_RETRY_MAX_MS = 200;
+/** A frame is resent at most once in this time, whoever asks for it. Milliseconds. */
+export const RESEND_INTERVAL_MS = 5;
+/** Frames resent for one receiver: 5 % of 80,000 a second, or 6 MB/s for one that asks for everything. */
+export const RESENDS_PER_SECOND = 4000;
+export const RESENDS_BURST = 512;
+/** Frames resent in one turn. */
+export const RESEND_FRAMES = 32;
+/** Time between two GONE. Milliseconds. */
+export const GONE_INTERVAL_MS = 10;
+/** A receiver whose oldest unapplied frame is older than this leaves the window, though it advances. Milliseconds. */
+export const LAG_BEHIND_MS = 3000;
+/** A receive buffer is taken to have at least this: less would stop the stream. Bytes. */
+export const RECEIVE_BUFFER_MIN_BYTES = 64 << 10;
+/** Frames a millisecond, and in one burst, where nothing is acknowledged (modes refresh and best-effort). */
+export const UNPACED_FRAMES_PER_MS = 8;
+export const UNPACED_FRAMES_BURST = 64;
+/** Mode refresh says everything once in this time. Milliseconds. */
+export const REFRESH_CYCLE_MS = 60_000;
+/** Fine scopes that one side remembers as wanted; beyond them whole segments are. */
+export const FINE_WANTED_MAX = 4096;
+/** Idle classes told in one flush, and in a second: they wait for everything else. */
+export const IDLE_SLOTS = 64;
+export const IDLE_PER_SECOND = 2000;
+/** Entries of one list of a filter: a classic-BPF program has at most 4,096 instructions. */
+export const LIST_ENTRIES_MAX = 128;
+/** Keys of one node: the one that is sent with, and those that others still send with. */
+export const KEYS_MAX = 8;
+/** Datagrams that wait for room in a link's send buffer; a frame's memory is left alone for RING_FRAMES / 2 sends. */
+export const SEND_QUEUE_FRAMES = 512;

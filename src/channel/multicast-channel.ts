@@ -1,16 +1,14 @@
 /**
- * One link: datagrams to and from the peers over node:dgram, on one interface, by multicast or to one peer.
+ * One link: datagrams to and from the peers, on one interface, by multicast or to each of some peers.
  *
- * The socket is made in native/ (FACTS.md, section 3) and bound to the interface by its index. When the
- * interface is deleted and made anew, sending fails and receiving is deaf without a word, so the channel
- * looks at the index once a second, and at the owner's word that nothing is heard, and opens the socket
- * again.
+ * The socket is made in native/ and bound to the interface by its index. When the interface is deleted and made anew,
+ * sending fails and receiving is deaf without a word, so the channel looks at the index once a second, and opens the
+ * socket again.
  */
-import dgram from 'node:dgram';
 import { isIPv6 } from 'node:net';
-import { EAGAIN } from '../../native/libc.js';
-import { errnoName, InterfaceMissingError } from '../../native/system-error.js';
-import { interfaceIndex, openUdpSocket, sendDatagram, udpTarget } from '../../native/udp-socket.js';
+import { AddressMissingError, errnoName, InterfaceMissingError } from '../../native/system-error.js';
+import { interfaceIndex, openUdpSocket, udpTarget } from '../../native/udp-socket.js';
+import { type DatagramSink, DatagramSocket } from './datagram-socket.js';
 
 /** Receive buffer asked for: several windows of full frames, as the kernel counts them. Bytes. */
 const RECEIVE_BUFFER_BYTES = 8 << 20;
@@ -21,9 +19,9 @@ export interface ChannelOptions {
   interface: string;
   /** This node's address on the link. */
   address: string;
-  /** Multicast group; or `peer`, its address, for a link with one other node. */
+  /** Multicast group; or the addresses of `peers`, each of which every frame is sent to. */
   group?: string;
-  peer?: string;
+  peers?: readonly string[];
   port: number;
   mtu: number;
   receiveBufferBytes?: number;
@@ -40,12 +38,17 @@ export interface ChannelCounters {
   sentBytes: number;
   receivedFrames: number;
   receivedBytes: number;
+  /** Datagrams that were dropped because no frame is as long. */
+  tooLong: number;
   sendErrors: number;
   /** Times the socket was made anew. */
   reopened: number;
   /** Errno name of the last failure, or undefined when the last send went well. */
   lastError: string | undefined;
 }
+
+/** Told when a link fails (with an errno name) or works again (undefined), at most once a second. */
+export type LinkStateSink = (error: string | undefined) => void;
 
 export class MulticastChannel {
   readonly options: ChannelOptions;
@@ -54,6 +57,7 @@ export class MulticastChannel {
     sentBytes: 0,
     receivedFrames: 0,
     receivedBytes: 0,
+    tooLong: 0,
     sendErrors: 0,
     reopened: 0,
     lastError: undefined,
@@ -61,36 +65,60 @@ export class MulticastChannel {
   /** The receive buffer that the kernel granted, bytes as it counts them. */
   receiveBufferBytes = 0;
   readonly #onFrame: FrameSink;
-  readonly #target: string;
-  /** Send errors of node:dgram arrive only here, never as an 'error' event. */
-  readonly #onSent = (error: Error | null): void =>
-    this.#sent(error === null ? undefined : ((error as NodeJS.ErrnoException).code ?? 'unknown'));
-  #socket: dgram.Socket | undefined;
+  readonly #onState: LinkStateSink;
+  readonly #targets: readonly string[];
+  readonly #sink: DatagramSink = {
+    onDatagram: (u8, from, to) => {
+      this.counters.receivedFrames++;
+      this.counters.receivedBytes += to - from;
+      this.#onFrame(u8, from, to);
+    },
+    onTooLong: () => {
+      this.counters.tooLong++;
+    },
+    onSentLate: (errno) => this.#sentLate(errno),
+    onFailure: (errno) => {
+      this.counters.lastError = errnoName(errno);
+      this.#drop();
+    },
+  };
+  #socket: DatagramSocket | undefined;
   #ifindex = 0;
-  #fd = -1;
-  #address: Uint8Array = new Uint8Array(0);
+  #addresses: Uint8Array[] = [];
+  #toldError: string | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #isOpening = false;
+
+  /** Throws a RangeError when there is nobody to send to. */
+  constructor(options: ChannelOptions, onFrame: FrameSink, onState: LinkStateSink = () => {}) {
+    const targets = options.group === undefined ? (options.peers ?? []) : [options.group];
+    if (targets.length === 0)
+      throw new RangeError(`link ${options.interface}: neither group nor peers are given`);
+    this.options = options;
+    this.#onFrame = onFrame;
+    this.#onState = onState;
+    this.#targets = targets;
+  }
 
   /**
    * Opens the link. Rejects with InterfaceMissingError, AddressInUseError, AddressMissingError or SystemError
-   * (native/system-error.ts); a link that fails later is opened again by itself.
+   * (native/system-error.ts); until `close`, a link that fails later is opened again by itself, and so is one whose
+   * interface or address was missing.
    */
-  static async open(options: ChannelOptions, onFrame: FrameSink): Promise<MulticastChannel> {
-    const channel = new MulticastChannel(options, onFrame);
-    await channel.#openSocket();
-    channel.#timer = setInterval(() => channel.#check(), CHECK_INTERVAL_MS);
-    channel.#timer.unref();
-    return channel;
+  async open(): Promise<void> {
+    try {
+      this.#openSocket();
+    } catch (error) {
+      if (!isWorthWaiting(error)) throw error;
+      this.#toldError = this.counters.lastError = reasonOf(error);
+      this.#startTimer();
+      throw error;
+    }
+    this.#startTimer();
   }
 
-  private constructor(options: ChannelOptions, onFrame: FrameSink) {
-    const target = options.group ?? options.peer;
-    if (target === undefined)
-      throw new RangeError(`link ${options.interface}: neither group nor peer is given`);
-    this.options = options;
-    this.#onFrame = onFrame;
-    this.#target = target;
+  /** It has a socket, and the last frame was sent. */
+  get isUp(): boolean {
+    return this.#socket !== undefined && this.counters.lastError === undefined;
   }
 
   /** Index of the interface the socket is bound to; 0 while it has none. */
@@ -100,29 +128,38 @@ export class MulticastChannel {
 
   /** Sends a frame to all on the link. The buffer must stay as it is until it is sent. */
   send(frame: Uint8Array, length: number): void {
-    const socket = this.#socket;
-    if (socket === undefined) {
+    if (this.#socket === undefined) {
       this.counters.sendErrors++;
       return;
     }
-    this.counters.sentFrames++;
-    this.counters.sentBytes += length;
-    // What node:dgram still has to send must not be overtaken.
-    const errno =
-      socket.getSendQueueCount() > 0 ? EAGAIN : sendDatagram(this.#fd, frame, length, this.#address);
-    if (errno === EAGAIN) socket.send(frame, 0, length, this.options.port, this.#target, this.#onSent);
-    else this.#sent(errno === 0 ? undefined : errnoName(errno));
-  }
-
-  #sent(error: string | undefined): void {
-    if (error !== undefined) this.counters.sendErrors++;
+    const addresses = this.#addresses;
+    let error: string | undefined;
+    for (let i = 0; i < addresses.length; i++) error = this.#sendTo(i, frame, length) ?? error;
+    // One peer that cannot be sent to is not hidden by the next that can.
     if (error !== this.counters.lastError) this.counters.lastError = error;
     if (error === 'ENODEV') this.#check();
   }
 
-  /** Nothing is heard any more: makes the socket anew if the interface is not the one it was bound to. */
-  checkInterface(): void {
-    this.#check();
+  #sendTo(target: number, frame: Uint8Array, length: number): string | undefined {
+    const socket = this.#socket;
+    if (socket === undefined) return 'ENODEV';
+    this.counters.sentFrames++;
+    this.counters.sentBytes += length;
+    const errno = socket.send(frame, length, this.#addresses[target]);
+    if (errno === 0) return undefined;
+    this.counters.sendErrors++;
+    return errnoName(errno);
+  }
+
+  #sentLate(errno: number): void {
+    if (errno !== 0) this.counters.sendErrors++;
+    const error = errno === 0 ? undefined : errnoName(errno);
+    if (error !== this.counters.lastError) this.counters.lastError = error;
+  }
+
+  /** Reads what waits for about `budgetMs`: false when the socket was read to empty, or is not there. */
+  read(budgetMs: number): boolean {
+    return this.#socket?.read(budgetMs) ?? false;
   }
 
   close(): void {
@@ -131,38 +168,21 @@ export class MulticastChannel {
     this.#drop();
   }
 
-  async #openSocket(): Promise<void> {
+  #openSocket(): void {
     const { options } = this;
-    const isV6 = isIPv6(this.#target);
+    const family = isIPv6(this.#targets[0]) ? 'IPv6' : 'IPv4';
     const made = openUdpSocket({
       interface: options.interface,
-      family: isV6 ? 'IPv6' : 'IPv4',
+      family,
       port: options.port,
       // A socket bound to a unicast address would not hear the group.
       ...(options.group === undefined ? { bindAddress: options.address } : { group: options.group }),
       receiveBufferBytes: options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES,
       multicastLoop: options.multicastLoop ?? false,
     });
-    const socket = dgram.createSocket(isV6 ? 'udp6' : 'udp4');
-    socket.on('message', (message) => {
-      this.counters.receivedFrames++;
-      this.counters.receivedBytes += message.length;
-      this.#onFrame(message, 0, message.length);
-    });
-    await new Promise<void>((resolve, reject) => {
-      socket.once('error', reject);
-      socket.bind({ fd: made.fd }, () => {
-        socket.removeListener('error', reject);
-        resolve();
-      });
-    });
-    socket.on('error', (error) => {
-      this.counters.lastError = (error as NodeJS.ErrnoException).code ?? 'unknown';
-      this.#drop();
-    });
-    this.#address = udpTarget(isV6 ? 'IPv6' : 'IPv4', this.#target, options.port, made.ifindex);
-    this.#fd = made.fd;
-    this.#socket = socket;
+    this.#addresses = this.#targets.map((target) => udpTarget(family, target, options.port, made.ifindex));
+    this.counters.lastError = undefined;
+    this.#socket = new DatagramSocket(made.fd, this.#sink);
     this.#ifindex = made.ifindex;
     this.receiveBufferBytes = made.receiveBufferBytes;
   }
@@ -174,27 +194,42 @@ export class MulticastChannel {
     socket?.close();
   }
 
+  #startTimer(): void {
+    this.#timer = setInterval(() => this.#look(), CHECK_INTERVAL_MS);
+    this.#timer.unref();
+  }
+
+  #look(): void {
+    this.#check();
+    const { lastError } = this.counters;
+    if (lastError === this.#toldError) return;
+    this.#toldError = lastError;
+    this.#onState(lastError);
+  }
+
   #check(): void {
     const now = interfaceIndex(this.options.interface);
-    if (this.#timer === undefined || this.#isOpening || (now === this.#ifindex && this.#socket !== undefined))
-      return;
+    if (this.#timer === undefined || (now === this.#ifindex && this.#socket !== undefined)) return;
     this.#drop();
     if (now === 0) {
       this.counters.lastError = 'ENODEV';
       return;
     }
-    this.#isOpening = true;
     this.counters.reopened++;
-    this.#openSocket()
-      .catch((error: unknown) => {
-        this.counters.lastError =
-          error instanceof InterfaceMissingError
-            ? 'ENODEV'
-            : ((error as NodeJS.ErrnoException).code ?? 'unknown');
-      })
-      .finally(() => {
-        this.#isOpening = false;
-        if (this.#timer === undefined) this.#drop();
-      });
+    try {
+      this.#openSocket();
+    } catch (error) {
+      this.counters.lastError = reasonOf(error);
+    }
   }
+}
+
+/** True for what comes by itself: an interface that is made late, an IPv6 address that is checked for duplicates first. */
+export function isWorthWaiting(error: unknown): boolean {
+  return error instanceof InterfaceMissingError || error instanceof AddressMissingError;
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof InterfaceMissingError) return 'ENODEV';
+  return (error as NodeJS.ErrnoException).code ?? 'unknown';
 }

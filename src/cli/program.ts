@@ -9,6 +9,7 @@ import { addFailover } from './commands/failover.js';
 import { addFlows } from './commands/flows.js';
 import { addFlush } from './commands/flush.js';
 import { addKey } from './commands/key.js';
+import { addReload } from './commands/reload.js';
 import { addResync } from './commands/resync.js';
 import { addStatus } from './commands/status.js';
 import { addVerify } from './commands/verify.js';
@@ -36,7 +37,7 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
   const context = new CommandContext(terminal, () => program.opts<Globals>());
   describe(program, terminal);
   const adders = [addDaemon, addStatus, addFailover, addResync, addVerify, addCommit, addFlush, addFlows];
-  for (const add of [...adders, addConfig, addKey]) add(program, context);
+  for (const add of [...adders, addReload, addConfig, addKey]) add(program, context);
   try {
     await program.parseAsync([...argv], { from: 'user' });
     return context.exitCode;

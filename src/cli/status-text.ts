@@ -1,4 +1,4 @@
-import type { PeerReport, StatusReport } from '../control/messages.js';
+import type { LinkHeard, PeerReport, StatusReport } from '../control/messages.js';
 import { promoteText } from './report-text.js';
 import { columns, duration, grouped, size } from './terminal.js';
 
@@ -32,7 +32,6 @@ export function problemsOf(status: StatusReport): string[] {
     problems.push('this node is in fault: `conntwin failover backup` when it is mended');
   if (status.state !== 'ready') problems.push('joining: flows are not sorted out yet, wait a moment');
   if (!status.mirrorReady) problems.push('the first dump of the kernel is not whole yet');
-  for (const { interface: name, isUp } of status.links) if (!isUp) problems.push(`link ${name} is down`);
   if (alive.length === 0) problems.push('no peer is heard: nothing is replicated');
   for (const peer of status.peers) problems.push(...peerProblems(peer));
   for (const { node, inSync } of status.replicas) {
@@ -98,24 +97,32 @@ function peerLines({ peers, mirror }: StatusReport): string[] {
 function linkRows({ links }: StatusReport): string[][] {
   if (links.length === 0) return [];
   return [
-    ['LINK', 'STATE', 'FROM', 'TO', 'SENT', 'RECEIVED'],
+    ['LINK', 'STATE', 'FROM', 'TO', 'SENT', 'RECEIVED', 'PEERS'],
     ...links.map((link) => [
       link.interface,
-      link.isUp ? 'up' : 'DOWN',
+      link.isUp ? (link.isData ? 'data' : 'up') : `DOWN ${link.lastError}`.trimEnd(),
       link.address,
-      `${link.group}:${link.port}`,
+      `${link.group || link.peers.join(', ')} port ${link.port}`,
       `${grouped(link.framesSent)} frames, ${size(link.bytesSent)}`,
       `${grouped(link.framesReceived)} frames, ${size(link.bytesReceived)}`,
+      link.heard.map(heardText).join('; '),
     ]),
   ];
 }
 
-function lastLines({ lastPromote, audit }: StatusReport): string[] {
+function heardText({ node, silentMs, hearsUsMs }: LinkHeard): string {
+  const ago = (ms: number) => (ms < 0 ? 'never' : `${duration(ms)} ago`);
+  return `${node} heard ${ago(silentMs)}, hears us ${ago(hearsUsMs)}`;
+}
+
+function lastLines({ lastPromote, audit, mode, sendKeyId }: StatusReport): string[] {
   const { isRunning, reason, runs, unclean, repaired, lastDurationMs } = audit;
   const what = isRunning ? `${reason} runs; ` : '';
   const found = `${grouped(runs)} so far (${grouped(unclean)} unclean), ${grouped(repaired)} flows put right`;
   const took = runs > 0 ? `, the last took ${duration(lastDurationMs)}` : '';
+  const sealed = sendKeyId === 0 ? 'not sealed' : `sealed with key ${sendKeyId}`;
   return [
+    `mode ${mode}, ${sealed}`,
     `last promote: ${lastPromote === null ? 'none since the start' : promoteText(lastPromote)}`,
     `audits: ${what}${found}${took}`,
   ];

@@ -5,8 +5,10 @@ export interface Terminal {
   err(text: string): void;
   /** Standard error is a terminal: a progress line may be drawn over. */
   isInteractive: boolean;
-  /** Aborts when the user had enough (Ctrl-C). */
-  signal: AbortSignal;
+  /** Lines of the terminal that standard output is, or undefined: it is a file or pipe. */
+  screenLines(): number | undefined;
+  /** From now on Ctrl-C does not end the process but aborts this. */
+  interruption(): AbortSignal;
 }
 
 /** The terminal of this process. A reader of standard output that goes away ends the process in silence. */
@@ -23,8 +25,12 @@ export function processTerminal(): Terminal {
       }),
     err: (text) => void process.stderr.write(text),
     isInteractive: process.stderr.isTTY === true,
-    // Ctrl-C ends the process itself.
-    signal: new AbortController().signal,
+    screenLines: () => (process.stdout.isTTY ? process.stdout.rows : undefined),
+    interruption: () => {
+      const controller = new AbortController();
+      for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort());
+      return controller.signal;
+    },
   };
 }
 

@@ -64,19 +64,46 @@ export interface PromoteReport {
   endedAtMs: number;
 }
 
-/** One sync link's counters since the daemon started. */
+/** One sync link, with its counters since the daemon started. */
 export interface LinkReport {
   interface: string;
   address: string;
-  /** Multicast group, or the peer's address of a unicast link. */
+  /** Multicast group; empty on a unicast link, which has `peers`. */
   group: string;
+  peers: string[];
   port: number;
   mtu: number;
   isUp: boolean;
+  /** It carries the data now; heartbeats go on all links. */
+  isData: boolean;
+  /** Errno name of why the last frame was not sent; empty when it was. */
+  lastError: string;
   framesSent: number;
   framesReceived: number;
   bytesSent: number;
   bytesReceived: number;
+  sendErrors: number;
+  /** Times that it was opened anew. */
+  reopened: number;
+  /** Every live peer on this link. */
+  heard: LinkHeard[];
+}
+
+/** One peer on one link. Milliseconds; -1: not for a minute, or never. */
+export interface LinkHeard {
+  node: string;
+  /** Since it was heard there. */
+  silentMs: number;
+  /** Since it heard this node there, by its last word. */
+  hearsUsMs: number;
+}
+
+/** A setting that a peer's kernel has otherwise. */
+export interface SettingReport {
+  node: string;
+  name: string;
+  mine: string;
+  theirs: string;
 }
 
 /** The audit: mirror against own kernel. */
@@ -120,6 +147,14 @@ export interface StatusReport {
   counters: Record<string, number>;
   /** Longest time the daemon's event loop was held since it was ready, milliseconds. */
   loopMaxPauseMs: number;
+  /** Id of the key that frames are sealed with; 0: they are not sealed. */
+  sendKeyId: number;
+  /** reliable, refresh or best-effort. */
+  mode: string;
+  /** Settings of the peers' kernels that should be this one's. */
+  settingsDiffering: SettingReport[];
+  /** Records of peers that were refused and are kept to look at; at most ten, the counters have all. */
+  quarantined: number;
 }
 
 /** How far a long call is. `total` 0: not known. */

@@ -15,6 +15,7 @@ import type {
   VerifyReport,
 } from '../control/messages.js';
 import type { CounterMap } from '../flow/counters.js';
+import { ConfigError } from './config.js';
 import type { Core } from './core.js';
 import { listFlows } from './flow-listing.js';
 import { BusyError } from './jobs.js';
@@ -95,7 +96,12 @@ export class DaemonBackend implements ControlBackend {
   }
 
   async reload(): Promise<ReloadReport> {
-    return this.#parts.reload();
+    try {
+      return this.#parts.reload();
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      throw new ControlError('failed', error.message, { cause: error });
+    }
   }
 
   /** Starts work and lets the core take its first turn; its refusals become answers. */

@@ -34,7 +34,8 @@ export function checkConfig(file: string, text: string): Config {
     );
   }
   const config = configFrom(file, result.data);
-  checkKeyFile(config, lineAt(['security', 'key_file']));
+  const keyProblems = keyFileProblems(config, lineAt, document.hasIn(['security', 'keys']));
+  if (keyProblems.length > 0) throw new ConfigError(file, keyProblems);
   return config;
 }
 
@@ -51,10 +52,10 @@ function configFrom(file: string, data: z.output<typeof configSchema>): Config {
   return {
     file,
     node: data.node,
-    links: data.links.map((link) => ({ ...link, group: link.group, peer: link.peer })),
-    security: data.security === 'none' ? 'none' : { keyFile: data.security.key_file },
+    links: data.links,
+    security: data.security,
     kernel: { eventBufferBytes: data.kernel.event_buffer, auditIntervalMs: data.kernel.audit_interval },
-    replicate: { ignoreAddresses: data.replicate.ignore.addresses },
+    replicate: data.replicate,
     failover: { standby: 'cold', commitTimeoutMs: data.failover.commit_timeout },
     control: data.control,
     metrics: data.metrics,
@@ -62,14 +63,29 @@ function configFrom(file: string, data: z.output<typeof configSchema>): Config {
   };
 }
 
-function checkKeyFile(config: Config, line: number): void {
-  if (config.security === 'none') return;
-  try {
-    readKeyFile(config.security.keyFile);
-  } catch (cause) {
-    if (!(cause instanceof KeyFileError)) throw cause;
-    throw new ConfigError(config.file, [{ line, path: 'security.key_file', text: cause.message }], { cause });
-  }
+/** Problems of the key files, at the line and under the path of the key that names each. */
+function keyFileProblems(
+  config: Config,
+  lineAt: (path: readonly PropertyKey[]) => number,
+  isListed: boolean,
+): ConfigProblem[] {
+  if (config.security === 'none') return [];
+  const problems: ConfigProblem[] = [];
+  const seen = new Map<string, number>();
+  config.security.keys.forEach(({ id, file }, at) => {
+    const path = isListed ? ['security', 'keys', at, 'file'] : ['security', 'key_file'];
+    const say = (text: string) => problems.push({ line: lineAt(path), path: pathText(path), text });
+    try {
+      const key = Buffer.from(readKeyFile(file)).toString('hex');
+      const before = seen.get(key);
+      if (before !== undefined) say(`${file} holds the key of id ${before}, make another one for id ${id}`);
+      seen.set(key, id);
+    } catch (cause) {
+      if (!(cause instanceof KeyFileError)) throw cause;
+      say(cause.message);
+    }
+  });
+  return problems;
 }
 
 /** Of a choice, the problems inside the alternative that was meant: the one whose own type fits. */

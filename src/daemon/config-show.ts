@@ -1,21 +1,22 @@
 import { stringify } from 'yaml';
-import type { Config } from './config.js';
+import { PROTOCOL_NAMES } from '../flow/conntrack-enums.js';
+import type { Config, FlowConditions, ReplicateConfig } from './config.js';
 
 /** The configuration with every default, in the keys of the file: it may be saved and used as one. */
 export function configInFileKeys(config: Config): Record<string, unknown> {
   const { node, links, security, kernel, replicate, failover, control, metrics } = config;
   return {
     node,
-    links: links.map(({ group, peer, ...link }) => ({
+    links: links.map(({ group, peers, ...link }) => ({
       ...link,
-      ...(group === undefined ? { peer } : { group }),
+      ...(group === undefined ? { peers } : { group }),
     })),
-    security: security === 'none' ? 'none' : { key_file: security.keyFile },
+    security: security === 'none' ? 'none' : { keys: security.keys, send: security.sendKeyId },
     kernel: {
       event_buffer: sizeText(kernel.eventBufferBytes),
       audit_interval: timeText(kernel.auditIntervalMs),
     },
-    replicate: { ignore: { addresses: replicate.ignoreAddresses } },
+    replicate: replicateInFileKeys(replicate),
     failover: { standby: failover.standby, commit_timeout: timeText(failover.commitTimeoutMs) },
     control,
     metrics: metrics === undefined ? 'off' : { listen: listenText(metrics) },
@@ -26,6 +27,32 @@ export function configInFileKeys(config: Config): Record<string, unknown> {
 /** As configInFileKeys, in YAML. */
 export function configAsYaml(config: Config): string {
   return stringify(configInFileKeys(config));
+}
+
+function replicateInFileKeys(replicate: ReplicateConfig): Record<string, unknown> {
+  const { mode, expectations, tcpStates, status, minAgeMs, direction, ignore } = replicate;
+  return {
+    mode,
+    expectations,
+    ...conditionsInFileKeys(replicate),
+    tcp_states: tcpStates,
+    status,
+    min_age: timeText(minAgeMs),
+    direction,
+    ignore: { ...conditionsInFileKeys(ignore), local: ignore.local },
+  };
+}
+
+function conditionsInFileKeys(conditions: FlowConditions): Record<string, unknown> {
+  const { protocols, addresses, ports, zones, marks } = conditions;
+  const hex = (value: number) => `0x${value.toString(16)}`;
+  return {
+    protocols: protocols.map((number) => PROTOCOL_NAMES.get(number) ?? number),
+    addresses,
+    ports: ports.map(({ first, last }) => (first === last ? first : `${first}-${last}`)),
+    zones,
+    marks: marks.map(({ value, mask }) => `${hex(value)}/${hex(mask)}`),
+  };
 }
 
 function sizeText(bytes: number): string | number {

@@ -61,7 +61,7 @@ export interface ReplicateConfig extends FlowConditions {
   ignore: FlowConditions & { local: boolean };
 }
 
-/** Immutable parts of a flow, as they are chosen or left out. */
+/** Conditions on a flow's key and mark, as they choose flows or leave them out. */
 export interface FlowConditions {
   protocols: number[];
   /** Address, or address/prefix. */

@@ -15,7 +15,7 @@ import { KernelBatch, type KernelPort, OP_GET } from '../flow/kernel-port.js';
 import type { Log } from '../flow/log.js';
 import { copyRecord, type Memory } from '../flow/record.js';
 import { BACKGROUND_SLICE_PAUSE_MS, SLICE_BUDGET_MS } from '../limits.js';
-import type { PeerEvent } from '../replication/ports.js';
+import type { Mode, PeerEvent } from '../replication/ports.js';
 import { Replicator } from '../replication/replicator.js';
 import { EventRules } from '../table/event-rules.js';
 import { FlowTable } from '../table/flow-table.js';
@@ -50,6 +50,11 @@ export interface CoreOptions {
   readonly bootId: string;
   /** Smallest MTU of the links, bytes. */
   readonly mtu: number;
+  /** How many links there are; 1 unless told otherwise. */
+  readonly links?: number;
+  /** The smallest receive buffer of the links, bytes as the kernel counts them. */
+  readonly receiveBufferBytes?: number;
+  readonly mode?: Mode;
   readonly auditIntervalMs: number;
   /** nf_conntrack_tcp_timeout_established of this kernel, or what the operator wants instead. Seconds. */
   readonly tcpEstablishedS: number;
@@ -278,7 +283,6 @@ export class Core {
 
   #makeReplicator(): Replicator {
     const { ports, options } = this;
-    const { node, cluster, incarnation, bootId, mtu } = options;
     return new Replicator(
       {
         table: this.table,
@@ -293,7 +297,7 @@ export class Core {
         onPeer: (event) => this.#heard(event),
         onConflict: () => ports.counters.count('conflict.own-flow'),
       },
-      { node, cluster, incarnation, bootId, mtu },
+      options,
     );
   }
 

@@ -3,8 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { notifySystemd } from '../../native/systemd-notify.js';
-import { MulticastChannel } from '../channel/multicast-channel.js';
-import type { LinkReport, ReloadReport } from '../control/messages.js';
+import type { LinkGroup } from '../channel/link-group.js';
 import { ControlServer } from '../control/server.js';
 import { TCP_ESTABLISHED_DEFAULT_S } from '../failover/judge.js';
 import { CounterMap } from '../flow/counters.js';
@@ -12,14 +11,16 @@ import type { Log } from '../flow/log.js';
 import { Kernel } from '../kernel/kernel.js';
 import { readSysctl } from '../kernel/sysctl.js';
 import { DaemonBackend } from './backend.js';
-import { type Config, ConfigError } from './config.js';
-import { loadConfig } from './config-load.js';
+import type { Config } from './config.js';
 import { Core } from './core.js';
 import { ignoreAddresses } from './ignored-addresses.js';
+import { Keys } from './keys.js';
+import { linkAddresses, linkReports, openLinks, smallestMtu } from './links.js';
 import { Logger, type LogThreshold } from './logger.js';
 import { Loop } from './loop.js';
 import { MetricsServer } from './metrics.js';
 import { Operations } from './operations.js';
+import { reloadConfig } from './reload.js';
 import { readBootId, StateFile } from './state-file.js';
 import { statusReport } from './status-report.js';
 import { packageVersion } from './version.js';
@@ -57,23 +58,13 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
   const { eventBufferBytes } = config.kernel;
   const kernel = Kernel.open({ eventBufferBytes, isPooled: true, counters, log });
   open.push(kernel);
+  const keys = new Keys(config.security, log);
   let core: Core | undefined;
-  const link = config.links[0];
-  const channel = await MulticastChannel.open(
-    {
-      interface: link.interface,
-      address: link.address,
-      port: link.port,
-      mtu: link.mtu,
-      ...(link.group === undefined ? { peer: link.peer! } : { group: link.group }),
-    },
-    (u8, from, to) => core?.receive(u8, from, to, 0),
-  );
-  open.push(channel);
-  core = makeCore(config, kernel, channel, counters, log);
+  const links = await openLinks(config, log, (u8, from, to, link) => core?.receive(u8, from, to, link));
+  open.push(links);
+  core = makeCore({ config, kernel, links, keys, counters, log });
   const loop = new Loop(core);
   const operations = new Operations(core);
-  const isSealed = warnUnsealed(config, log);
   const startedAt = performance.now();
   const status = () =>
     statusReport({
@@ -83,11 +74,11 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
       version: packageVersion(),
       startedAt,
       kernelMaximum: () => readSysctl('max') ?? 0,
-      links: () => [linkReport(config, channel)],
+      links: () => linkReports(config, links, core!.replicator.dataLink),
       loopMaxPauseMs: () => loop.maxPauseMs,
-      isSealed,
+      sendKeyId: () => keys.sendKeyId,
     });
-  const reload = () => reloadConfig(config, log);
+  const reload = () => reloadConfig(config, keys, log);
   const backend = new DaemonBackend({
     core,
     operations,
@@ -122,23 +113,24 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
   return core;
 }
 
-function makeCore(
-  config: Config,
-  kernel: Kernel,
-  channel: MulticastChannel,
-  counters: CounterMap,
-  log: Log,
-): Core {
+interface CoreParts {
+  readonly config: Config;
+  readonly kernel: Kernel;
+  readonly links: LinkGroup;
+  readonly keys: Keys;
+  readonly counters: CounterMap;
+  readonly log: Log;
+}
+
+function makeCore({ config, kernel, links, keys, counters, log }: CoreParts): Core {
   const bootId = readBootId();
   const stateFile = new StateFile(join(config.stateDir, `${config.node.name}.state`), log);
   const restored = stateFile.read(bootId);
   const { commitTimeoutMs } = config.failover;
-  const link = config.links[0];
-  const own = [link.address, ...(link.peer === undefined ? [] : [link.peer])];
   return new Core(
     {
       kernel,
-      send: (frame, length) => channel.send(frame, length),
+      send: (frame, length, link) => links.send(frame, length, link),
       clock: () => performance.now(),
       wallClock: () => Date.now(),
       random: () => Math.random(),
@@ -146,62 +138,31 @@ function makeCore(
       counters,
       log,
       persist: (state) => stateFile.write(state),
+      ...(keys.cipher === undefined ? {} : { cipher: keys.cipher }),
     },
     {
       node: config.node.name,
       cluster: config.node.cluster,
       incarnation: randomBytes(16),
       bootId,
-      mtu: link.mtu,
+      mtu: smallestMtu(config),
+      links: config.links.length,
+      receiveBufferBytes: links.receiveBufferBytes,
+      mode: config.replicate.mode,
       auditIntervalMs: config.kernel.auditIntervalMs,
       tcpEstablishedS:
         commitTimeoutMs > 0
           ? Math.ceil(commitTimeoutMs / 1000)
           : (readSysctl('tcp_timeout_established') ?? TCP_ESTABLISHED_DEFAULT_S),
-      ignore: ignoreAddresses([...own, '127.0.0.1', '::1', ...config.replicate.ignoreAddresses]),
+      ignore: ignoreAddresses([
+        ...linkAddresses(config),
+        '127.0.0.1',
+        '::1',
+        ...config.replicate.ignore.addresses,
+      ]),
       ...(restored === undefined ? {} : { restored }),
     },
   );
-}
-
-/** False, and said once: frames are not sealed in this version, with or without a key. */
-function warnUnsealed(config: Config, log: Log): boolean {
-  const why = config.security === 'none' ? 'security is none' : 'this version does not use the key yet';
-  log('warn', 'the sync link is not sealed: keep it on a cable of its own', { why });
-  return false;
-}
-
-function linkReport(config: Config, channel: MulticastChannel): LinkReport {
-  const link = config.links[0];
-  const { counters } = channel;
-  return {
-    interface: link.interface,
-    address: link.address,
-    group: link.group ?? link.peer ?? '',
-    port: link.port,
-    mtu: link.mtu,
-    isUp: channel.ifindex !== 0 && counters.lastError === undefined,
-    framesSent: counters.sentFrames,
-    framesReceived: counters.receivedFrames,
-    bytesSent: counters.sentBytes,
-    bytesReceived: counters.receivedBytes,
-  };
-}
-
-/** Reads the file again and says what only a restart would change: nothing takes effect at once in this version. */
-function reloadConfig(config: Config, log: Log): ReloadReport {
-  try {
-    const now = loadConfig(config.file);
-    const needsRestart = (Object.keys(config) as (keyof Config)[]).filter(
-      (key) => JSON.stringify(config[key]) !== JSON.stringify(now[key]),
-    );
-    log('info', 'configuration read again', { needsRestart });
-    return { changed: [], needsRestart };
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    log('error', 'the new configuration has errors, going on with the old one', { errors: error.message });
-    throw error;
-  }
 }
 
 function notify(state: string): void {

@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import type { StatusReport } from '../control/messages.js';
+import type { LinkHeard, LinkReport, StatusReport } from '../control/messages.js';
 import { METRICS_CONNECTIONS_MAX } from '../limits.js';
 
 const REQUEST_TIMEOUT_MS = 5000;
@@ -13,6 +13,19 @@ export class MetricsError extends Error {
 
 /** One number of a status by label; the labels' values come before the number. */
 type Reading = [labels: Record<string, string>, value: number];
+
+/** Two links may use one interface, with an address each. */
+const LINK = ['interface', 'address'];
+const labelsOf = ({ interface: name, address }: LinkReport) => ({ interface: name, address });
+
+function heardReadings(status: StatusReport, read: (heard: LinkHeard) => number): Reading[] {
+  return status.links.flatMap((link) =>
+    link.heard.map((heard): Reading => {
+      const ms = read(heard);
+      return [{ ...labelsOf(link), peer: heard.node }, ms < 0 ? Number.NaN : ms / 1000];
+    }),
+  );
+}
 
 /** Gauges by name, without the prefix: help, label names, and how a status is read. */
 const GAUGES: Record<string, [help: string, labels: string[], read: (status: StatusReport) => Reading[]]> = {
@@ -55,11 +68,30 @@ const GAUGES: Record<string, [help: string, labels: string[], read: (status: Sta
     ['peer'],
     (s) => s.replicas.map((r) => [{ peer: r.node }, Number(r.inSync)]),
   ],
-  link_up: [
-    '1 when the link works',
-    ['interface'],
-    (s) => s.links.map((l) => [{ interface: l.interface }, Number(l.isUp)]),
+  link_up: ['1 when the link works', LINK, (s) => s.links.map((l) => [labelsOf(l), Number(l.isUp)])],
+  link_data: [
+    '1 when the link carries the data',
+    LINK,
+    (s) => s.links.map((l) => [labelsOf(l), Number(l.isData)]),
   ],
+  link_silent_seconds: [
+    'Since a live peer was heard on the link; NaN: not for a minute, or never',
+    [...LINK, 'peer'],
+    (s) => heardReadings(s, ({ silentMs }) => silentMs),
+  ],
+  link_deaf_seconds: [
+    'Since a live peer heard this node on the link; NaN: not for a minute, or never',
+    [...LINK, 'peer'],
+    (s) => heardReadings(s, ({ hearsUsMs }) => hearsUsMs),
+  ],
+  sealing_key_id: ['Id of the key that frames are sealed with; 0: none', [], (s) => [[{}, s.sendKeyId]]],
+  settings_differing: [
+    "Settings of a peer's kernel that are not this one's",
+    ['peer'],
+    (s) =>
+      s.peers.map(({ node: peer }) => [{ peer }, s.settingsDiffering.filter((d) => d.node === peer).length]),
+  ],
+  quarantined_records: ['Refused records that are kept', [], (s) => [[{}, s.quarantined]]],
 };
 
 /** Counters by name, as GAUGES. */
@@ -67,25 +99,19 @@ const COUNTERS: typeof GAUGES = {
   events_lost_total: ['Kernel events lost', [], (s) => [[{}, s.mirror.eventsLost]]],
   audits_total: ['Audits that ended', [], (s) => [[{}, s.audit.runs]]],
   audit_repairs_total: ['Flows an audit put right', [], (s) => [[{}, s.audit.repaired]]],
-  frames_sent_total: [
-    'Frames sent',
-    ['interface'],
-    (s) => s.links.map((l) => [{ interface: l.interface }, l.framesSent]),
-  ],
+  frames_sent_total: ['Frames sent', LINK, (s) => s.links.map((l) => [labelsOf(l), l.framesSent])],
   frames_received_total: [
     'Frames received',
-    ['interface'],
-    (s) => s.links.map((l) => [{ interface: l.interface }, l.framesReceived]),
+    LINK,
+    (s) => s.links.map((l) => [labelsOf(l), l.framesReceived]),
   ],
-  sent_bytes_total: [
-    'Bytes sent',
-    ['interface'],
-    (s) => s.links.map((l) => [{ interface: l.interface }, l.bytesSent]),
-  ],
-  received_bytes_total: [
-    'Bytes received',
-    ['interface'],
-    (s) => s.links.map((l) => [{ interface: l.interface }, l.bytesReceived]),
+  sent_bytes_total: ['Bytes sent', LINK, (s) => s.links.map((l) => [labelsOf(l), l.bytesSent])],
+  received_bytes_total: ['Bytes received', LINK, (s) => s.links.map((l) => [labelsOf(l), l.bytesReceived])],
+  link_send_errors_total: ['Frames not sent', LINK, (s) => s.links.map((l) => [labelsOf(l), l.sendErrors])],
+  link_reopened_total: [
+    'Times the link was opened anew',
+    LINK,
+    (s) => s.links.map((l) => [labelsOf(l), l.reopened]),
   ],
   reasons_total: [
     'What was counted by reason: malformed, refused, dropped',

@@ -1,10 +1,12 @@
 /** `conntwin status`: what a core and its links are doing, read in one go. */
-import type { LinkReport, PeerReport, ReplicaReport, StatusReport } from '../control/messages.js';
+import type { LinkHeard, LinkReport, PeerReport, ReplicaReport, StatusReport } from '../control/messages.js';
 import { incarnationText } from '../failover/state.js';
 import type { CounterMap } from '../flow/counters.js';
+import { PEER_SILENT_MS } from '../limits.js';
 import type { PeerStatus } from '../replication/ports.js';
 import { LEVEL_ROOT } from '../table/digests.js';
 import { OWNER_SELF } from '../table/slot-bits.js';
+import { SILENT_NEVER_MS } from '../wire/control-messages.js';
 import type { Core } from './core.js';
 import { PRIORITY_CHANGE } from './jobs.js';
 import type { Operations } from './operations.js';
@@ -16,9 +18,11 @@ export interface StatusSources {
   readonly version: string;
   readonly startedAt: number;
   readonly kernelMaximum: () => number;
+  /** `heard` is filled in here. */
   readonly links: () => LinkReport[];
   readonly loopMaxPauseMs: () => number;
-  readonly isSealed: boolean;
+  /** 0: frames are not sealed. */
+  readonly sendKeyId: () => number;
 }
 
 /** The sums of an owner's image as text: equal text on two nodes means equal flows. */
@@ -35,6 +39,7 @@ export function statusReport(from: StatusSources): StatusReport {
   const peers = replicator.peers();
   const audit = jobs.find('audit');
   const current = jobs.current;
+  const links = linkReports(from, peers);
   return {
     node: options.node,
     cluster: options.cluster,
@@ -56,7 +61,7 @@ export function statusReport(from: StatusSources): StatusReport {
     table: { slots: table.count, bytes: table.recordBytes },
     peers: peers.map(peerReport),
     replicas: peers.map((p) => replicaReport(core, p)),
-    links: from.links(),
+    links,
     audit: {
       isRunning: audit !== undefined,
       reason: audits.reason,
@@ -66,10 +71,27 @@ export function statusReport(from: StatusSources): StatusReport {
       lastDurationMs: Math.round(audits.lastDurationMs),
     },
     lastPromote: from.operations.lastPromote ?? null,
-    warnings: warningsOf(from, peers),
+    warnings: warningsOf(from, peers, links),
     counters: Object.fromEntries([...from.counters.values].sort()),
     loopMaxPauseMs: Math.round(from.loopMaxPauseMs() * 10) / 10,
+    sendKeyId: from.sendKeyId(),
+    mode: options.mode ?? 'reliable',
+    settingsDiffering: replicator.settingsDiffering(),
+    quarantined: replicator.quarantine.length,
   };
+}
+
+function linkReports(from: StatusSources, peers: readonly PeerStatus[]): LinkReport[] {
+  const alive = peers.filter((p) => p.alive);
+  return from.links().map((link, number) => ({
+    ...link,
+    heard: alive.map(({ node, links }) => heardOn(node, links[number])),
+  }));
+}
+
+function heardOn(node: string, on: { silentMs: number; hearsUsMs: number }): LinkHeard {
+  const shown = (ms: number) => (ms >= SILENT_NEVER_MS ? -1 : Math.round(ms));
+  return { node, silentMs: shown(on.silentMs), hearsUsMs: shown(on.hearsUsMs) };
 }
 
 function peerReport(p: PeerStatus): PeerReport {
@@ -100,23 +122,49 @@ function replicaReport(core: Core, p: PeerStatus): ReplicaReport {
   };
 }
 
-function warningsOf(from: StatusSources, peers: readonly PeerStatus[]): string[] {
-  const { core } = from;
+function warningsOf(
+  from: StatusSources,
+  peers: readonly PeerStatus[],
+  links: readonly LinkReport[],
+): string[] {
+  const { replicator } = from.core;
   const warnings: string[] = [];
-  if (!from.isSealed)
-    warnings.push('the sync link is not sealed: whoever can send to it can change replicas');
-  if (core.role === 'primary') {
-    for (const p of peers) {
-      if (p.alive && p.role === 'primary')
-        warnings.push(`split brain: ${p.node} is primary too (term ${p.term})`);
-    }
+  if (from.sendKeyId() === 0)
+    warnings.push('the sync links are not sealed: whoever can send to them can change replicas');
+  if (replicator.isNameInUse)
+    warnings.push('another daemon uses the name of this node: give each node a name of its own');
+  for (const p of peers) warnings.push(...peerWarnings(from.core, p));
+  for (const link of links) warnings.push(...linkWarnings(link));
+  for (const { node, name, mine, theirs } of replicator.settingsDiffering())
+    warnings.push(`${name} is ${mine} here and ${theirs} on ${node}: make them equal`);
+  const quarantined = replicator.quarantine.length;
+  if (quarantined > 0)
+    warnings.push(`${quarantined} records of peers were refused: see the counters quarantine.*`);
+  return warnings;
+}
+
+function peerWarnings(core: Core, p: PeerStatus): string[] {
+  const warnings: string[] = [];
+  if (core.role === 'primary' && p.alive && p.role === 'primary')
+    warnings.push(`split brain: ${p.node} is primary too (term ${p.term})`);
+  if (!p.alive) warnings.push(`${p.node} was not heard for ${Math.round(p.silentMs / 1000)} s`);
+  if (p.myVerdict === 'diverged')
+    warnings.push(`the replica of ${p.node} does not converge: resync, and report it`);
+  if (p.isLagging) warnings.push(`${p.node} does not keep up with this node's stream`);
+  return warnings;
+}
+
+/** What is wrong with a link: it cannot send, or somebody is deaf on it who lives. */
+function linkWarnings(link: LinkReport): string[] {
+  const name = `link ${link.interface} (${link.address})`;
+  if (!link.isUp) return [`${name} cannot send: ${link.lastError || 'not opened yet'}`];
+  const warnings: string[] = [];
+  for (const { node, silentMs, hearsUsMs } of link.heard) {
+    const isHeard = silentMs >= 0 && silentMs <= PEER_SILENT_MS;
+    const isHearing = hearsUsMs >= 0 && hearsUsMs <= PEER_SILENT_MS;
+    if (!isHeard && !isHearing) warnings.push(`${name}: no contact with ${node}`);
+    else if (!isHeard) warnings.push(`${name}: ${node} is not heard`);
+    else if (!isHearing) warnings.push(`${name}: ${node} does not hear this node`);
   }
-  for (const p of peers) {
-    if (!p.alive) warnings.push(`${p.node} was not heard for ${Math.round(p.silentMs / 1000)} s`);
-    if (p.myVerdict === 'diverged')
-      warnings.push(`the replica of ${p.node} does not converge: resync, and report it`);
-    if (p.isLagging) warnings.push(`${p.node} does not keep up with this node's stream`);
-  }
-  for (const link of from.links()) if (!link.isUp) warnings.push(`link ${link.interface} cannot send`);
   return warnings;
 }

@@ -1,5 +1,6 @@
 import { ENOBUFS, MSG_TRUNC } from '../../native/libc.js';
 import { dropPortIdProgram, NetlinkSocket } from '../../native/netlink-socket.js';
+import { ReadPacer } from '../../native/read-pacer.js';
 import { DatagramVector } from '../../native/structs.js';
 import type { Counters } from '../flow/counters.js';
 import type { EventSink } from '../flow/kernel-port.js';
@@ -8,7 +9,6 @@ import { EVENT_BATCH } from '../limits.js';
 import { CtnetlinkDecoder } from './decode.js';
 import { DeliveryWatchdog } from './delivery-watchdog.js';
 import { NFNLGRP_CONNTRACK_DESTROY, NFNLGRP_CONNTRACK_NEW, NFNLGRP_CONNTRACK_UPDATE } from './enums.js';
-import { ReadPacer } from './read-pacer.js';
 import { tableFill } from './sysctl.js';
 
 /**
@@ -16,6 +16,8 @@ import { tableFill } from './sysctl.js';
  * would spread a batch over more pages than the processor's caches hold.
  */
 const DATAGRAM_MAX_BYTES = 1024;
+/** More events a millisecond than this are fetched by timer: a wake-up each would cost half the CPU. */
+const BUSY_EVENTS = 20;
 const NLMSG_HEADER_BYTES = 16;
 const WATCHDOG_INTERVAL_MS = 250;
 
@@ -72,7 +74,7 @@ export class EventReader {
   /** Calls `onReady` whenever events may wait; it shall call `drain`, and is called again if that left some. */
   start(onReady: () => void): void {
     if (this.pacer !== undefined) return;
-    this.pacer = new ReadPacer(this.socket.fd, onReady, (status) => {
+    this.pacer = new ReadPacer(this.socket.fd, BUSY_EVENTS, onReady, (status) => {
       this.options.counters.count('kernel.watcher-restarted');
       this.options.log('warn', 'event socket reported an error, watching it again', { status });
     });

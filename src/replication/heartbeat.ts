@@ -6,10 +6,10 @@ import { ACK_INTERVAL_MS, HEARTBEAT_INTERVAL_MS, PEER_SILENT_MS } from '../limit
 import { type Ack, type Heartbeat, type Opinion, OWN_VERSIONS } from '../wire/control-messages.js';
 import { CONTROL_ACK, CONTROL_HEARTBEAT } from '../wire/ops.js';
 import { LinkChoice } from './link-choice.js';
+import { setPeerRole } from './op-applier.js';
 import type { Peer } from './peer.js';
 import { MODES, ROLES, VERDICTS } from './ports.js';
 import type { Self } from './self.js';
-import { setPeerRole } from './stream-in.js';
 import type { Window } from './window.js';
 
 /** Least time between two heartbeats that news cause. Milliseconds. */

@@ -4,7 +4,16 @@
  * stands on.
  */
 import { HAS_ID, type Memory, OFF_HAS, OFF_ID } from '../flow/record.js';
-import { DEAD, DIRTY, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED, SHADOW, TOUCHED } from '../table/slot-bits.js';
+import {
+  DEAD,
+  DIRTY,
+  FRESH,
+  KERNEL,
+  OWNER_SELF,
+  OWNER_UNCLASSIFIED,
+  SHADOW,
+  TOUCHED,
+} from '../table/slot-bits.js';
 import { outranks, type Peer } from './peer.js';
 import type { Self } from './self.js';
 
@@ -28,8 +37,11 @@ export function applyUpsert(self: Self, peer: Peer, m: Memory, bits: number): nu
     if (slot < 0) return -1;
   }
   table.currentHash(slot);
-  table.setImage(slot, table.hash.lo, table.hash.hi);
-  table.setChangedAt(slot, self.stamp, self.seconds);
+  const { lo, hi } = table.hash;
+  // Said again (a repair, an idle class) is named anew, but no change of the flow: a commit goes by the time of that.
+  const isSame = (bits & FRESH) === 0 && table.imageLo(slot) === lo && table.imageHi(slot) === hi;
+  if (!isSame) table.setImage(slot, lo, hi);
+  table.setChangedAt(slot, self.stamp, isSame ? table.changedTime(slot) : self.seconds);
   return slot;
 }
 

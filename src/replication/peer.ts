@@ -2,9 +2,12 @@
 import { OWN_VERSIONS, SILENT_NEVER_MS, type Versions } from '../wire/control-messages.js';
 import { encodeName } from '../wire/frame.js';
 import { IncarnationKeys } from './key-ring.js';
+import { NackAsker } from './nack-asker.js';
 import { MODES, type Mode, type Role, type Verdict } from './ports.js';
+import { ReorderBuffer } from './reorder.js';
 import { RepairAsker } from './repair-asker.js';
 import { ReplayWindow } from './replay-window.js';
+import { ResendAllowance } from './resender.js';
 
 export class Peer {
   readonly node: string;
@@ -62,9 +65,13 @@ export class Peer {
   absorbedUntil = 0;
   /** Whom it has declared to have taken over, and under which term; the last few. */
   readonly takeovers: { term: number; incarnation: Uint8Array }[] = [];
+  /** The scope whose run is being received (scopeId), -1: none, or it has a gap. */
   openScope = -1;
   openScopeStamp = 0;
   readonly asker = new RepairAsker();
+  /** Frames that came before their turn, and the question for the missing ones. */
+  readonly reorder = new ReorderBuffer();
+  readonly nacks = new NackAsker();
   unacked = 0;
   firstUnackedAt = 0;
 
@@ -75,6 +82,7 @@ export class Peer {
   theirVerdict: Verdict = 'unknown';
   theirVerdictAt = 0;
   lastAdvance = 0;
+  readonly resends = new ResendAllowance();
   isLagging = false;
   laggedAt = 0;
   laggedSequence = 0;

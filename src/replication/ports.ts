@@ -1,6 +1,7 @@
 /** What the protocol core needs, and what it shows: the only doors of `replication/`. */
 import type { Counters } from '../flow/counters.js';
 import type { Log } from '../flow/log.js';
+import type { Memory } from '../flow/record.js';
 import type { FlowTable } from '../table/flow-table.js';
 import type { Cipher } from '../wire/cipher.js';
 
@@ -107,6 +108,10 @@ export interface ReplicatorPorts {
   settings?(): readonly (readonly [name: string, text: string])[];
   /** Seals and opens frames; without it they go unsealed, and sealed ones are refused. */
   cipher?: Cipher;
+  /** What is to be replicated of what changes in a flow's life: state, status, mark, age. Absent: everything. */
+  passes?(m: Memory, at: number, slot: number): boolean;
+  /** The next own slot whose idle class is to be told, when there is nothing else to say; -1: none. */
+  nextIdle?(): number;
   counters: Counters;
   log: Log;
   onPeer(event: PeerEvent): void;

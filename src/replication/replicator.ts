@@ -27,6 +27,7 @@ import { Entrance } from './entrance.js';
 import { FrameRing } from './frame-ring.js';
 import { Heartbeats } from './heartbeat.js';
 import { Join } from './join.js';
+import type { Quarantined } from './op-applier.js';
 import { OrphanSweep } from './orphan-sweep.js';
 import type { Peer } from './peer.js';
 import type {
@@ -37,9 +38,10 @@ import type {
   Role,
   SettingDifference,
 } from './ports.js';
+import { Resender } from './resender.js';
 import { Self } from './self.js';
 import { SettingsExchange } from './settings-exchange.js';
-import { type Quarantined, StreamIn } from './stream-in.js';
+import { StreamIn } from './stream-in.js';
 import { StreamOut } from './stream-out.js';
 import { Window } from './window.js';
 
@@ -57,6 +59,7 @@ export class Replicator {
   readonly #window: Window;
   readonly #in: StreamIn;
   readonly #out: StreamOut;
+  readonly #resender: Resender;
   readonly #join: Join;
   readonly #heartbeats: Heartbeats;
   readonly #declarations: Declarations;
@@ -70,15 +73,15 @@ export class Replicator {
     this.#self = new Self(ports, options);
     this.#settings = new SettingsExchange(this.#self);
     this.#ring = new FrameRing(this.#self.frameBytes);
-    this.#window = new Window(this.#self);
+    this.#window = new Window(this.#self, this.#ring);
     this.#out = new StreamOut(this.#self, this.#ring, this.#window);
     const sequence = () => this.#out.sequence;
     this.#declarations = new Declarations(this.#self, this.#ring, sequence);
     this.#in = new StreamIn(this.#self, this.#declarations);
+    this.#resender = new Resender(this.#self, this.#ring, sequence);
     this.#sweep = new OrphanSweep(this.#self);
     this.#join = new Join(this.#self, sequence, this.#sweep);
-    const isNew = (peer: Peer, sequence: number) => sequence > peer.applied;
-    this.#entrance = new Entrance(this.#self, this.#join, options.cluster, isNew);
+    this.#entrance = new Entrance(this.#self, this.#join, this.#in, options.cluster);
     this.#heartbeats = new Heartbeats(this.#self, this.#window, sequence);
   }
 
@@ -154,18 +157,17 @@ export class Replicator {
     this.#window.tick(this.#out.sequence, now);
     this.#sweep.tick();
     if (this.#declarations.step()) this.#out.declare([], false, this.#self.term);
-    for (const peer of this.#self.peers) {
-      if (!peer.isAlive || !peer.isMirrorReady) continue;
-      const kind = peer.asker.due(now);
-      if (kind === 0) continue;
-      this.#self.say({ type: CONTROL_REQUEST, to: peer.incarnation, kind, bitmap: peer.asker.bitmap() });
-    }
+    this.#in.step(now);
+    this.#in.tick(now);
   }
 
   /** Sends what there is to say, for about a millisecond. True if there is more. */
   flush(now: number): boolean {
+    const isOpen = this.#in.step(now);
+    if (this.#in.isAnyAckDue) this.#heartbeats.ack();
     if (this.#declarations.isYielding) return true;
-    return this.#out.flush(now);
+    const hasMore = this.#out.flush(now);
+    return this.#resender.pump(now) || hasMore || isOpen;
   }
 
   /** While true, receivers wait for repairs (deltas and MARKs go on): what takes the time of this node goes first. */
@@ -325,8 +327,11 @@ export class Replicator {
         if (this.#self.isMe(message.to)) this.#out.desk.add(message);
         break;
       case CONTROL_NACK:
+        if (this.#self.isMe(message.to)) this.#resender.receive(peer, message, now);
+        else this.#in.hearNack(message, now);
         break;
       case CONTROL_GONE:
+        this.#in.gone(peer, message, now);
         break;
       case CONTROL_SETTINGS:
         this.#settings.receive(peer, message);

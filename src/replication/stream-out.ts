@@ -1,30 +1,39 @@
 /**
- * The own stream: turns dirty slots, questions of receivers and statements into numbered frames.
- *
- * Image hashes are noted as ops are written, so every MARK is exact at its position, under any load. A frame
- * is begun and sent within one flush: nothing changes in the table between its first op and its last.
+ * The own stream: turns dirty slots, questions of receivers and statements into numbered frames, in this order of
+ * precedence: statements, deltas, repairs, MARK, idle classes.
  */
-import { FLUSH_INTERVAL_MS, MARK_INTERVAL_MS, MARK_QUIET_INTERVAL_MS } from '../limits.js';
-import { LEVEL_GROUP, LEVEL_ROOT, LEVEL_SEGMENT, LEVEL_SIZES } from '../table/digests.js';
-import { DEAD, DIRTY, FRESH, OWNER_SELF } from '../table/slot-bits.js';
-import { CLASS_STREAM } from '../wire/frame.js';
-import { OpWriter, type Seed } from '../wire/op-writer.js';
-import { SUMS_WIDTH } from '../wire/ops.js';
+import {
+  FLUSH_INTERVAL_MS,
+  IDLE_PER_SECOND,
+  IDLE_SLOTS,
+  MARK_INTERVAL_MS,
+  MARK_QUIET_INTERVAL_MS,
+  REFRESH_CYCLE_MS,
+  WINDOW_FRAMES,
+} from '../limits.js';
+import { LEVEL_ROOT } from '../table/digests.js';
+import { OWNER_SELF } from '../table/slot-bits.js';
+import type { Seed } from '../wire/op-writer.js';
+import { SEGMENTS } from '../wire/ops.js';
+import { FrameBuilder } from './frame-builder.js';
 import type { FrameRing } from './frame-ring.js';
 import { ROLES, type Role } from './ports.js';
-import { RepairDesk } from './repair-desk.js';
+import type { RepairDesk } from './repair-desk.js';
+import { RepairRuns } from './repair-runs.js';
 import type { Self } from './self.js';
+import { SlotWriter } from './slot-writer.js';
 import type { Window } from './window.js';
 
-/** Slots taken up in one flush, and frames built in it: about a millisecond of work. */
-const FLUSH_SLOTS = 1024;
-const FLUSH_FRAMES = 48;
 /** Least time between two MARKs. Milliseconds. */
 const MARK_LEAST_MS = 10;
 /** What an UPSERT of an IPv4 TCP flow takes, to guess whether a frame would be full. Bytes. */
 const TYPICAL_OP_BYTES = 40;
 /** Statements (DECLARE, ROLE) that may wait. */
 const STATEMENTS_MAX = 64;
+/** Idle classes wait until they fill most of a frame. */
+const IDLE_SLOTS_LEAST = 32;
+/** Scopes of the cycle of mode refresh that one flush adds; a cycle that fell behind by more is not caught up with. */
+const REFRESH_SCOPES = 8;
 
 interface Statement {
   kind: 'declare' | 'role';
@@ -35,33 +44,37 @@ interface Statement {
 }
 
 export class StreamOut {
-  readonly desk = new RepairDesk();
   /** Receivers wait for their repairs: a commit goes before them. */
   isRepairDeferred = false;
-  /** Last frame sent. */
-  sequence = 0;
   readonly #self: Self;
-  readonly #ring: FrameRing;
   readonly #window: Window;
-  readonly #ops = new OpWriter();
+  readonly #frames: FrameBuilder;
+  readonly #slots: SlotWriter;
+  readonly #runs: RepairRuns;
   readonly #statements: Statement[] = [];
   /** What was taken over when this node became primary, said again to who asks for a repair: it may have missed it. */
   #takeover: Statement | undefined;
-  readonly #sums = new Uint32Array(SUMS_WIDTH * 3);
-  #list = new Int32Array(1024);
-  #now = 0;
-  #frames = 0;
-  #slots = 0;
-  #isOpen = false;
-  #lastFrameAt = Number.NEGATIVE_INFINITY;
   #lastMarkAt = Number.NEGATIVE_INFINITY;
-  /** Something was said since the last MARK. */
-  #isUnmarked = false;
+  #idleTokens = 0;
+  #idleAt = 0;
+  #refreshAt = Number.NEGATIVE_INFINITY;
+  #refreshSegment = 0;
 
   constructor(self: Self, ring: FrameRing, window: Window) {
     this.#self = self;
-    this.#ring = ring;
     this.#window = window;
+    this.#frames = new FrameBuilder(self, ring, window);
+    this.#slots = new SlotWriter(self, this.#frames);
+    this.#runs = new RepairRuns(self, this.#frames, this.#slots);
+  }
+
+  /** Last frame sent. */
+  get sequence(): number {
+    return this.#frames.sequence;
+  }
+
+  get desk(): RepairDesk {
+    return this.#runs.desk;
   }
 
   declare(seeds: readonly Seed[], isFormer: boolean, term: number): void {
@@ -80,35 +93,29 @@ export class StreamOut {
   flush(now: number): boolean {
     const { table } = this.#self.ports;
     if (!this.#self.isMirrorReady || this.#window.isParked) return false;
+    if (this.#self.mode === 'refresh') this.#goRound(now);
     if (this.#isWorthWaiting(now)) return true;
-    this.#now = now;
-    this.#frames = 0;
-    this.#slots = 0;
-    if (this.#hasRoom()) this.#sayStatements(false);
-    while (table.dirtyCount > 0 && this.#hasBudget(1) && this.#hasRoom()) this.#sayNext();
+    const frames = this.#frames;
+    const { desk } = this;
+    frames.begin(now);
+    if (frames.room > 0) this.#sayStatements(false);
+    while (table.dirtyCount > 0 && frames.mayGoOn(1)) this.#slots.sayNext();
     if (table.dirtyCount === 0) this.#sayStatements(true);
-    if (!this.isRepairDeferred) this.#answer();
+    if (!this.isRepairDeferred && !desk.isEmpty) this.#answer();
     this.#markIfDue();
-    if (this.#isOpen) this.#send();
-    return (
-      table.dirtyCount > 0 || this.#statements.length > 0 || !(this.desk.isEmpty || this.isRepairDeferred)
-    );
+    const isBusy = table.dirtyCount > 0 || this.#statements.length > 0 || !desk.isEmpty;
+    if (!isBusy) this.#sayIdle();
+    frames.send();
+    return table.dirtyCount > 0 || this.#statements.length > 0 || !(desk.isEmpty || this.isRepairDeferred);
   }
 
   /** Under load a frame waits for more ops, but not for long. */
   #isWorthWaiting(now: number): boolean {
     if (this.#statements.length > 0 || !this.desk.isEmpty) return false;
     const waiting = this.#self.ports.table.dirtyCount;
-    if (waiting === 0 || waiting * TYPICAL_OP_BYTES >= this.#ring.frameBytes) return false;
-    return now - this.#lastFrameAt < FLUSH_INTERVAL_MS && now >= this.#lastFrameAt;
-  }
-
-  #hasBudget(share: number): boolean {
-    return this.#frames < FLUSH_FRAMES * share && this.#slots < FLUSH_SLOTS * share;
-  }
-
-  #hasRoom(): boolean {
-    return this.#window.room(this.sequence) > 0;
+    if (waiting === 0 || waiting * TYPICAL_OP_BYTES >= this.#frames.frameBytes) return false;
+    const { lastFrameAt } = this.#frames;
+    return now - lastFrameAt < FLUSH_INTERVAL_MS && now >= lastFrameAt;
   }
 
   #state(statement: Statement): void {
@@ -127,185 +134,76 @@ export class StreamOut {
       this.#say(s);
       if (s.kind === 'role') this.#self.statedRole = s.role;
       this.#statements.shift();
-      this.#isUnmarked = true;
+      this.#frames.isUnmarked = true;
     }
   }
 
   #say(s: Statement): void {
-    this.#open();
+    this.#frames.open();
     if (this.#write(s)) return;
-    this.#next();
+    this.#frames.next();
     if (!this.#write(s)) this.#self.ports.counters.count('stream.op-oversized');
   }
 
   #write(s: Statement): boolean {
-    if (s.kind === 'declare') return this.#ops.declare(s.term, s.isFormer, s.seeds);
-    return this.#ops.role(ROLES.indexOf(s.role), s.term);
+    const { ops } = this.#frames;
+    if (s.kind === 'declare') return ops.declare(s.term, s.isFormer, s.seeds);
+    return ops.role(ROLES.indexOf(s.role), s.term);
   }
 
-  #sayNext(): void {
-    const table = this.#self.ports.table;
-    const slot = table.nextDirty();
-    if (slot < 0) return;
-    this.#slots++;
-    if (table.owner(slot) !== OWNER_SELF) return;
-    if ((table.bits(slot) & DEAD) === 0) {
-      this.#upsert(slot, false);
-      return;
-    }
-    if (table.hasImage(slot)) {
-      this.#open();
-      if (!this.#ops.delete(table.memory, table.recordAt(slot))) {
-        this.#next();
-        this.#ops.delete(table.memory, table.recordAt(slot));
-      }
-      this.#isUnmarked = true;
-    }
-    table.remove(slot);
-  }
-
-  /** Says the slot's record as it is now; nothing when that was said already, unless `isForced`. */
-  #upsert(slot: number, isForced: boolean): void {
-    const table = this.#self.ports.table;
-    const isFresh = (table.bits(slot) & FRESH) !== 0;
-    table.currentHash(slot);
-    const { lo, hi } = table.hash;
-    if (!isForced && !isFresh && table.imageLo(slot) === lo && table.imageHi(slot) === hi) return;
-    this.#open();
-    if (!this.#ops.upsert(table.memory, table.recordAt(slot), isFresh)) {
-      this.#next();
-      if (!this.#ops.upsert(table.memory, table.recordAt(slot), isFresh)) {
-        this.#self.ports.counters.count('stream.op-oversized');
-        return;
-      }
-    }
-    // Saying the same again is no change: a demote asks what changed after the new primary's cut.
-    if (isFresh || table.imageLo(slot) !== lo || table.imageHi(slot) !== hi) {
-      table.setImage(slot, lo, hi);
-      table.setChangedAt(slot, this.#self.stamp, table.changedTime(slot));
-    }
-    if ((table.bits(slot) & (FRESH | DIRTY)) !== 0) table.clearBits(slot, FRESH | DIRTY);
-    this.#isUnmarked = true;
-  }
-
-  /**
-   * Answers receivers: sums first, then scopes. Half a flush is theirs even when the queue never gets
-   * empty.
-   */
   #answer(): void {
-    const desk = this.desk;
-    if (desk.isEmpty || !this.#hasRoom()) return;
-    if (desk.areGroupsWanted) {
-      desk.areGroupsWanted = false;
-      if (this.#takeover !== undefined) this.#say(this.#takeover);
-      this.#saySums(LEVEL_GROUP, 0);
+    if (this.desk.areGroupsWanted && this.#takeover !== undefined && this.#frames.room > 0) {
+      this.#say(this.#takeover);
     }
-    while (desk.groupCount > 0 && this.#hasBudget(1.5) && this.#hasRoom()) {
-      this.#saySums(LEVEL_SEGMENT, desk.takeGroup());
-    }
-    while (desk.scopeCount > 0 && desk.groupCount === 0 && this.#hasBudget(1.5)) {
-      if (!this.#sayScope(desk.peekScope())) return;
-      if (desk.scopeCount === 0) this.#self.isMarkSoon = true;
-    }
-  }
-
-  #saySums(level: number, index: number): void {
-    const { digests } = this.#self.ports.table;
-    const first = level === LEVEL_SEGMENT ? index * SUMS_WIDTH : 0;
-    const count = Math.min(SUMS_WIDTH, LEVEL_SIZES[level]);
-    for (let i = 0; i < count; i++) {
-      digests.sum(OWNER_SELF, level, first + i);
-      this.#sums[i * 3] = digests.count;
-      this.#sums[i * 3 + 1] = digests.lo;
-      this.#sums[i * 3 + 2] = digests.hi;
-    }
-    this.#open();
-    if (!this.#ops.sums(level, index, this.#sums)) {
-      this.#next();
-      this.#ops.sums(level, index, this.#sums);
-    }
-    // Two answers of this size do not fit a frame of 1,500 bytes: they count as much work as their frame.
-    this.#slots += SUMS_WIDTH / 2;
-  }
-
-  /** One scope as one contiguous run of ops, from current records. False if the window has no room for it. */
-  #sayScope(segment: number): boolean {
-    const table = this.#self.ports.table;
-    const size = table.segmentSize(segment);
-    const frames = Math.ceil((size * TYPICAL_OP_BYTES) / this.#ring.frameBytes) + 1;
-    if (this.#window.room(this.sequence) < Math.min(frames, FLUSH_FRAMES)) return false;
-    if (this.#list.length < size) this.#list = new Int32Array(size * 2);
-    table.segmentSlots(segment, this.#list);
-    this.#open();
-    if (!this.#ops.scopeBegin(segment)) {
-      this.#next();
-      this.#ops.scopeBegin(segment);
-    }
-    for (let i = 0; i < size; i++) {
-      const slot = this.#list[i];
-      if (!table.isUsed(slot) || table.owner(slot) !== OWNER_SELF) continue;
-      // What ended is not named: the end of the run deletes it at the receivers.
-      if ((table.bits(slot) & DEAD) !== 0) table.remove(slot);
-      else this.#upsert(slot, true);
-    }
-    table.digests.sum(OWNER_SELF, LEVEL_SEGMENT, segment);
-    const { count, lo, hi } = table.digests;
-    if (!this.#ops.scopeEnd(segment, count, lo, hi)) {
-      this.#next();
-      this.#ops.scopeEnd(segment, count, lo, hi);
-    }
-    this.#slots += size + 1;
-    this.#isUnmarked = true;
-    this.desk.scopeSaid(segment);
-    return true;
+    this.#runs.answer();
   }
 
   #markIfDue(): void {
-    const since = this.#now - this.#lastMarkAt;
+    const { now } = this.#frames;
+    const since = now - this.#lastMarkAt;
     const isQueueEmpty = this.#self.ports.table.dirtyCount === 0;
     const isDue =
       since >= MARK_INTERVAL_MS ||
-      (isQueueEmpty && this.#isUnmarked && since >= MARK_QUIET_INTERVAL_MS) ||
+      (isQueueEmpty && this.#frames.isUnmarked && since >= MARK_QUIET_INTERVAL_MS) ||
       (isQueueEmpty && this.#self.isMarkSoon && since >= MARK_LEAST_MS);
-    if (!isDue || !this.#hasRoom()) return;
+    if (!isDue || this.#frames.room <= 0) return;
     const { digests } = this.#self.ports.table;
     digests.sum(OWNER_SELF, LEVEL_ROOT, 0);
-    this.#open();
-    if (!this.#ops.mark(digests.count, digests.lo, digests.hi)) {
-      this.#next();
-      this.#ops.mark(digests.count, digests.lo, digests.hi);
+    const { ops } = this.#frames;
+    this.#frames.open();
+    if (!ops.mark(digests.count, digests.lo, digests.hi)) {
+      this.#frames.next();
+      ops.mark(digests.count, digests.lo, digests.hi);
     }
-    this.#lastMarkAt = this.#now;
-    this.#isUnmarked = false;
+    this.#lastMarkAt = now;
+    this.#frames.isUnmarked = false;
     this.#self.isMarkSoon = false;
   }
 
-  #open(): void {
-    if (this.#isOpen) return;
-    const frame = this.#ring.buffer(this.sequence + 1);
-    const { headBytes, tailBytes } = this.#self.frames;
-    this.#ops.bytes.reset(frame, headBytes, frame.length - tailBytes);
-    this.#self.stamp++;
-    this.#isOpen = true;
+  /** Nobody waits for an idle class: it is told when there is nothing else, slowly, and never by filling the window. */
+  #sayIdle(): void {
+    const { ports } = this.#self;
+    if (ports.nextIdle === undefined || this.#frames.room < WINDOW_FRAMES / 16) return;
+    const { now } = this.#frames;
+    const earned = (Math.max(0, now - this.#idleAt) * IDLE_PER_SECOND) / 1000;
+    this.#idleTokens = Math.min(IDLE_SLOTS, this.#idleTokens + earned);
+    this.#idleAt = now;
+    if (this.#idleTokens < IDLE_SLOTS_LEAST) return;
+    for (; this.#idleTokens >= 1; this.#idleTokens--) {
+      const slot = ports.nextIdle();
+      if (slot < 0) return;
+      this.#slots.sayIdle(slot);
+    }
   }
 
-  #next(): void {
-    this.#send();
-    this.#open();
-  }
-
-  #send(): void {
-    const head = this.#self.frames.headBytes;
-    const payload = this.#ops.bytes.at - head;
-    this.#isOpen = false;
-    if (payload === 0) return;
-    this.#window.noteSend(this.sequence, this.#now);
-    const sequence = ++this.sequence;
-    const frame = this.#ring.buffer(sequence);
-    const length = this.#self.frames.finish(frame, CLASS_STREAM, sequence, payload, this.#self.frameVersion);
-    this.#ring.setSent(sequence, this.#now, this.#self.stamp);
-    this.#lastFrameAt = this.#now;
-    this.#frames++;
-    this.#self.ports.send(frame, length, this.#self.dataLink);
+  /** Mode refresh: adds the scopes whose turn in the cycle has come. */
+  #goRound(now: number): void {
+    const interval = REFRESH_CYCLE_MS / SEGMENTS;
+    if (now - this.#refreshAt > REFRESH_SCOPES * interval) this.#refreshAt = now - REFRESH_SCOPES * interval;
+    while (now - this.#refreshAt >= interval) {
+      this.#refreshAt += interval;
+      this.desk.addScope(this.#refreshSegment);
+      this.#refreshSegment = (this.#refreshSegment + 1) % SEGMENTS;
+    }
   }
 }

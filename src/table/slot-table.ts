@@ -88,6 +88,11 @@ export abstract class SlotTable {
     return segmentOf(this.slots.words[slot * SLOT_WORDS + WORD_HASH]);
   }
 
+  /** Fine scope of the slot's key: the top 18 bits of its hash. */
+  fineAt(slot: number): number {
+    return this.slots.words[slot * SLOT_WORDS + WORD_HASH] >>> 14;
+  }
+
   /** Replaces the slot's record by one with the same key and any length; false if memory is full. */
   setRecord(slot: number, m: Memory, at: number): boolean {
     const word = slot * SLOT_WORDS + WORD_RECORD;

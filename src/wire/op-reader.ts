@@ -8,6 +8,7 @@ import { NAME_MAX_BYTES, OWNERS_MAX } from '../limits.js';
 import { ByteCursor } from './byte-cursor.js';
 import type { Seed } from './op-writer.js';
 import {
+  FINE_BITS,
   OP_MASK,
   SEGMENT_BITS,
   SEGMENTS,
@@ -35,12 +36,16 @@ export const OP_REFUSED = -2;
 export const OP_UNKNOWN = -3;
 
 const U32_MAX = 0xffffffff;
+/** How many SUMS ops each level has: groups, the segments of a group, the fine scopes of a segment. */
+const SUMS_INDEXES: readonly number[] = [0, 1, SUMS_WIDTH, SEGMENTS];
 
 export class OpReader {
   /** Record of the last UPSERT, or key of the last DELETE, at 0. */
   readonly record: Memory = allocateMemory(MAX_RECORD_BYTES);
   isFresh = false;
-  segment = 0;
+  /** Scope of the last SCOPE_BEGIN or SCOPE_END: how many bits of the key hash, and which. */
+  scopeBits = 0;
+  prefix = 0;
   count = 0;
   lo = 0;
   hi = 0;
@@ -129,9 +134,11 @@ export class OpReader {
   }
 
   #scope(): boolean {
-    const bits = this.#c.uint();
-    this.segment = this.#c.uint();
-    return bits === SEGMENT_BITS && this.segment >= 0 && this.segment < SEGMENTS;
+    this.scopeBits = this.#c.uint();
+    this.prefix = this.#c.uint();
+    const { scopeBits, prefix } = this;
+    if (scopeBits !== 0 && scopeBits !== SEGMENT_BITS && scopeBits !== FINE_BITS) return false;
+    return prefix >= 0 && prefix < 1 << scopeBits;
   }
 
   #mark(): number {
@@ -157,8 +164,7 @@ export class OpReader {
     this.level = c.uint();
     this.index = c.uint();
     const bytes = c.bin();
-    if (bytes !== SUMS_BYTES || this.index < 0 || this.index >= SUMS_WIDTH) return 0;
-    if (!((this.level === 1 && this.index === 0) || this.level === 2)) return 0;
+    if (bytes !== SUMS_BYTES || !(this.index >= 0 && this.index < (SUMS_INDEXES[this.level] ?? 0))) return 0;
     for (let i = 0, p = c.at; i < this.sums.length; i++, p += 4) {
       this.sums[i] = (c.u8[p] << 24) | (c.u8[p + 1] << 16) | (c.u8[p + 2] << 8) | c.u8[p + 3];
     }

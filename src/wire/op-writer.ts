@@ -5,7 +5,6 @@
 import type { Memory } from '../flow/record.js';
 import { ByteWriter } from './byte-writer.js';
 import {
-  SEGMENT_BITS,
   SUMS_BYTES,
   WIRE_DECLARE,
   WIRE_MARK,
@@ -38,24 +37,25 @@ export class OpWriter {
     return encodeDelete(this.bytes, m, at);
   }
 
-  scopeBegin(segment: number): boolean {
+  /** `bits` of the key hash make up the prefix: SEGMENT_BITS, FINE_BITS, or 0 for all expectations. */
+  scopeBegin(bits: number, prefix: number): boolean {
     const w = this.bytes;
     if (!w.hasRoom(7)) return false;
     w.array(3);
     w.byte(WIRE_SCOPE_BEGIN);
-    w.uint(SEGMENT_BITS);
-    w.uint(segment);
+    w.uint(bits);
+    w.uint(prefix);
     return true;
   }
 
-  /** The sum is of the segment's image as it stands after the run. */
-  scopeEnd(segment: number, count: number, lo: number, hi: number): boolean {
+  /** The sum is of the scope's image as it stands after the run. */
+  scopeEnd(bits: number, prefix: number, count: number, lo: number, hi: number): boolean {
     const w = this.bytes;
     if (!w.hasRoom(22)) return false;
     w.array(6);
     w.byte(WIRE_SCOPE_END);
-    w.uint(SEGMENT_BITS);
-    w.uint(segment);
+    w.uint(bits);
+    w.uint(prefix);
     w.uint(count);
     w.uint(lo);
     w.uint(hi);

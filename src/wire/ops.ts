@@ -41,3 +41,5 @@ export const SEGMENTS = 4096;
 /** Bits of the key hash that name a segment, and those that name one of its 64 fine scopes. */
 export const SEGMENT_BITS = 12;
 export const FINE_BITS = 18;
+/** Level of the SUMS op that carries a segment's fine scopes; below it stand groups and segments. */
+export const LEVEL_FINE = 3;

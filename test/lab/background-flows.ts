@@ -26,6 +26,24 @@ export async function generate(
   return JSON.parse(await lab.exec(node, argv)) as GeneratorReport;
 }
 
+/** Creates `count` numbered flows in a node's kernel, updates them all and deletes the second half. */
+export async function exercise(
+  lab: Lab,
+  node: NodeName,
+  count: number,
+  { first = 0, perSecond = 0 }: GenerateOptions = {},
+): Promise<void> {
+  const half = Math.floor(count / 2);
+  const reports = [
+    await generate(lab, node, 'create', count, { first, perSecond }),
+    await generate(lab, node, 'update', count, { first, perSecond }),
+    await generate(lab, node, 'delete', count - half, { first: first + half, perSecond }),
+  ];
+  for (const { errors } of reports) {
+    if (Object.keys(errors).length > 0) throw new Error(`the kernel refused: ${JSON.stringify(errors)}`);
+  }
+}
+
 /** Flows that come and go in a node's kernel until `stop`. */
 export class Churn {
   private output = '';
@@ -36,9 +54,9 @@ export class Churn {
     });
   }
 
-  /** Starts to create and delete flows, `perSecond` of each, `alive` at a time. */
-  static start(lab: Lab, node: NodeName, perSecond: number, alive: number): Churn {
-    const argv = [...program(GENERATOR_PROGRAM), 'churn', String(perSecond), String(alive)];
+  /** Starts to create and delete flows from number `first` on, `perSecond` of each, `alive` at a time. */
+  static start(lab: Lab, node: NodeName, perSecond: number, alive: number, first = 0): Churn {
+    const argv = [...program(GENERATOR_PROGRAM), 'churn', ...[perSecond, alive, first].map(String)];
     return new Churn(lab.spawn(node, argv, { stdio: ['pipe', 'pipe', 'inherit'] }));
   }
 

@@ -1,52 +1,27 @@
 /** What most lab tests start from: a lab with a running daemon in fw1, which is primary, and in fw2. */
-import { eventually } from './deadline.js';
-import { Lab, type LabOptions } from './lab.js';
-import { LabDaemon } from './lab-daemon.js';
+import { type ClusterOptions, FirewallCluster } from './firewall-cluster.js';
+import { Lab } from './lab.js';
+import type { LabDaemon } from './lab-daemon.js';
 
-/** Two firewalls with their daemons; `close` ends everything. */
-export class FirewallPair {
-  readonly fw1: LabDaemon;
-  readonly fw2: LabDaemon;
-
-  private constructor(readonly lab: Lab) {
-    this.fw1 = new LabDaemon(lab, 'fw1');
-    this.fw2 = new LabDaemon(lab, 'fw2');
-  }
-
+/** Two firewalls with their daemons, whatever else is in the lab. */
+export class FirewallPair extends FirewallCluster {
   /** Builds the lab, starts both daemons, makes fw1 primary and waits until they know each other. */
-  static async create(options?: LabOptions): Promise<FirewallPair> {
-    const pair = new FirewallPair(await Lab.create(options));
-    try {
-      await Promise.all([pair.fw1.start(), pair.fw2.start()]);
-      await pair.fw1.failover('primary');
-      await pair.acquainted();
-    } catch (error) {
-      await pair.close();
-      throw error;
-    }
-    return pair;
+  static override async create(options: ClusterOptions = {}): Promise<FirewallPair> {
+    const two = { ...options, daemons: 2 };
+    return new FirewallPair(await Lab.create(two), two).started(options.isEstranged);
   }
 
-  /** Waits until each has a proven, empty or full, replica of the other. */
-  async acquainted(): Promise<void> {
-    await eventually('fw1 and fw2 know each other', { withinMs: 15_000 }, async () => {
-      const replicas = [await this.fw1.replicaOf('fw2'), await this.fw2.replicaOf('fw1')];
-      return replicas.every((replica) => replica?.inSync === true);
-    });
+  get fw1(): LabDaemon {
+    return this.daemons[0];
   }
 
-  /** `conntwin verify` exits 0 on both within the time. */
-  async verified(withinMs: number): Promise<void> {
-    await Promise.all([this.fw1.verified(withinMs), this.fw2.verified(withinMs)]);
+  get fw2(): LabDaemon {
+    return this.daemons[1];
   }
 
   /** Flows in fw2's replicas of fw1, whatever its incarnation. */
   async replicatedFlows(): Promise<number> {
     const { replicas } = await this.fw2.status();
     return replicas.filter((r) => r.node === 'fw1').reduce((sum, r) => sum + r.flows, 0);
-  }
-
-  async close(): Promise<void> {
-    await this.lab.close();
   }
 }

@@ -75,18 +75,26 @@ export class FlowGenerator {
     return this.report(start, count);
   }
 
-  /** Creates and deletes flows, `perSecond` of each, `alive` at a time, until aborted; then deletes the rest. */
-  async churn(perSecond: number, alive: number, signal: AbortSignal): Promise<GeneratorReport> {
+  /**
+   * Creates and deletes flows from number `first` on, `perSecond` of each, `alive` at a time, until aborted; then
+   * deletes the rest.
+   */
+  async churn(
+    perSecond: number,
+    alive: number,
+    first: number,
+    signal: AbortSignal,
+  ): Promise<GeneratorReport> {
     const start = performance.now();
     let created = 0;
     let deleted = 0;
     while (!signal.aborted) {
-      this.send('create', created, BATCH);
+      this.send('create', first + created, BATCH);
       created += BATCH;
-      for (; deleted + alive < created; deleted += BATCH) this.send('delete', deleted, BATCH);
+      for (; deleted + alive < created; deleted += BATCH) this.send('delete', first + deleted, BATCH);
       await this.keepRate(start, created, perSecond);
     }
-    for (; deleted < created; deleted += BATCH) this.send('delete', deleted, BATCH);
+    for (; deleted < created; deleted += BATCH) this.send('delete', first + deleted, BATCH);
     return this.report(start, created);
   }
 

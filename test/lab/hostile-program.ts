@@ -6,6 +6,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { setTimeout as pause } from 'node:timers/promises';
 import { decode, encode } from '@msgpack/msgpack';
+import { type Random, randomFrom } from './random.js';
 
 const LISTEN_MS = 2000;
 const HEARD_MAX = 500;
@@ -14,21 +15,10 @@ const BURST = 200;
 const BURST_PAUSE_MS = 10;
 const HEADER_FIELDS = 8;
 
-/** Random numbers that are the same for the same seed (mulberry32). */
-function randomFrom(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
-
 class Stranger {
   constructor(
     private readonly heard: readonly Uint8Array[],
-    private readonly random: (below: number) => number,
+    private readonly random: Random,
   ) {}
 
   datagram(n: number): Uint8Array {

@@ -38,15 +38,20 @@ export class LabDaemon {
     this.configFile = join(directory, 'conntwin.yaml');
     this.socket = join(directory, 'control.sock');
     this.logFile = join(directory, 'daemon.log');
-    const number = lab.firewalls.indexOf(name) + 1;
+    this.configure(overrides);
+  }
+
+  /** Writes its configuration, for its next start or `reload`. */
+  configure(overrides: ConfigOverrides): void {
+    const number = this.lab.firewalls.indexOf(this.name) + 1;
     const config = {
-      node: { name, cluster: 'lab' },
+      node: { name: this.name, cluster: 'lab' },
       links: [
         { interface: 'sync', address: `10.9.0.${number}`, group: SYNC_GROUP, port: SYNC_PORT, mtu: 1500 },
       ],
       security: 'none',
       control: { socket: this.socket },
-      state_dir: directory,
+      state_dir: join(this.lab.directory, this.name),
       ...overrides,
     };
     writeFileSync(this.configFile, stringify(config));
@@ -126,6 +131,23 @@ export class LabDaemon {
     }
   }
 
+  /** Has it read its configuration again, by SIGHUP, as `systemctl reload` does. */
+  reload(): void {
+    if (this.pid === undefined) throw new Error(`the daemon of ${this.name} does not run`);
+    process.kill(this.pid, 'SIGHUP');
+  }
+
+  /** Memory that it holds, bytes. */
+  residentBytes(): number {
+    const text = readFileSync(`/proc/${this.pid}/status`, 'utf8');
+    return Number(/^VmRSS:\s*(\d+) kB/m.exec(text)?.[1] ?? Number.NaN) * 1024;
+  }
+
+  /** All of its log, of every run. */
+  log(): string {
+    return readFileSync(this.logFile, 'utf8');
+  }
+
   /** This node's replica of another, or undefined while it has none. */
   async replicaOf(node: FirewallName): Promise<ReplicaReport | undefined> {
     return (await this.status()).replicas.find((replica) => replica.node === node);
@@ -149,7 +171,7 @@ export class LabDaemon {
 
   /** The end of its log. */
   logEnd(): string {
-    return readFileSync(this.logFile, 'utf8').slice(-3000);
+    return this.log().slice(-3000);
   }
 
   private forget(isProcessGone = true): void {

@@ -9,6 +9,8 @@ import { writeInverseReply } from '../../src/flow/tuple.js';
 
 export type Image = Map<string, string>;
 type Change = (image: Image) => void;
+/** More than any ring holds. */
+const FRAMES_KEPT = 4096;
 
 const hex = (u8: Uint8Array): string => Buffer.from(u8.buffer, u8.byteOffset, u8.length).toString('hex');
 
@@ -22,7 +24,8 @@ export class ImageLog {
   /** Keys that the scope which is being said has named; it may span frames. */
   #open: Set<string> | undefined;
   readonly #hash: KeyedHash;
-  readonly #segments = new Map<string, number>();
+  readonly #hashes = new Map<string, number>();
+  readonly #frames: Uint8Array[] = [];
 
   constructor(seed: Uint32Array) {
     this.#hash = new KeyedHash(seed);
@@ -32,6 +35,7 @@ export class ImageLog {
   record(frame: Uint8Array): void {
     const [, , , , , frameClass, sequence, payload] = decode(frame) as unknown[];
     if (frameClass !== 0) return;
+    if (this.#isResent(sequence as number, frame)) return;
     if (sequence !== this.#changes.length + 1)
       throw new Error(`frame ${sequence} after ${this.#changes.length}`);
     const changes: Change[] = [];
@@ -48,8 +52,8 @@ export class ImageLog {
         this.#open = new Set();
       } else if (code === 4) {
         const keep = this.#open;
-        const segment = op[1] as number;
-        changes.push((image) => this.#sweep(image, segment, keep));
+        const [, bits, prefix] = op as number[];
+        changes.push((image) => this.#sweep(image, bits, prefix, keep));
         this.#open = undefined;
       } else if (code === 7 && !op[2]) {
         const declared = this.declared.shift() ?? new Map();
@@ -70,20 +74,32 @@ export class ImageLog {
     for (let s = from; s < to; s++) for (const change of this.#changes[s]) change(image);
   }
 
-  #sweep(image: Image, segment: number, keep: ReadonlySet<string> | undefined): void {
+  /** A frame that is sent again must be the same, byte for byte: a counter is sealed once (invariant 12). */
+  #isResent(sequence: number, frame: Uint8Array): boolean {
+    const place = sequence % FRAMES_KEPT;
+    if (sequence > this.#changes.length) {
+      this.#frames[place] = frame;
+      return false;
+    }
+    if (Buffer.compare(this.#frames[place], frame) !== 0)
+      throw new Error(`frame ${sequence} was sent in two forms`);
+    return true;
+  }
+
+  #sweep(image: Image, bits: number, prefix: number, keep: ReadonlySet<string> | undefined): void {
     for (const key of image.keys()) {
-      if (this.#segmentOf(key) === segment && !keep?.has(key)) image.delete(key);
+      if (this.#hashOf(key) >>> (32 - bits) === prefix && !keep?.has(key)) image.delete(key);
     }
   }
 
-  #segmentOf(key: string): number {
-    const known = this.#segments.get(key);
+  #hashOf(key: string): number {
+    const known = this.#hashes.get(key);
     if (known !== undefined) return known;
     const bytes = Uint8Array.from(Buffer.from(key, 'hex'));
     const words = new Uint32Array(bytes.buffer);
     this.#hash.words(words, 0, words.length);
-    this.#segments.set(key, this.#hash.lo >>> 20);
-    return this.#hash.lo >>> 20;
+    this.#hashes.set(key, this.#hash.lo);
+    return this.#hash.lo;
   }
 
   #upsert(op: unknown[]): [string, string] {

@@ -78,6 +78,12 @@ export function sampleStatus(): StatusReport {
         framesReceived: 40_001,
         bytesSent: 60_000,
         bytesReceived: 2_400_000,
+        peers: [],
+        isData: true,
+        lastError: '',
+        sendErrors: 2,
+        reopened: 1,
+        heard: [{ node: 'fw2', silentMs: 12, hearsUsMs: 30 }],
       },
     ],
     audit: {
@@ -91,6 +97,10 @@ export function sampleStatus(): StatusReport {
     lastPromote: PROMOTE,
     warnings: ['the sync link is not sealed'],
     counters: { 'frame.truncated': 3, 'netlink.malformed': 1 },
+    sendKeyId: 2,
+    mode: 'reliable',
+    settingsDiffering: [{ node: 'fw2', name: 'nf_conntrack_max', mine: '262144', theirs: '65536' }],
+    quarantined: 1,
   };
 }
 

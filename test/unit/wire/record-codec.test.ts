@@ -90,7 +90,7 @@ describe('the record codec', () => {
       expect(ops.bytes.at).toBeLessThanOrEqual(bytes);
       for (const say of [
         () => ops.mark(1, 2, 3),
-        () => ops.scopeEnd(4095, 1, 2, 3),
+        () => ops.scopeEnd(12, 4095, 1, 2, 3),
         () => ops.delete(m, 0),
       ]) {
         say();

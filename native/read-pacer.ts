@@ -1,17 +1,16 @@
-import { ReadinessWatcher } from '../../native/readiness.js';
+import { ReadinessWatcher } from './readiness.js';
 
-/** More events a millisecond than this are fetched by timer: a wake-up each would cost half the CPU. */
-const BUSY_EVENTS = 20;
-/** Timer rounds in a row that must find few events before the reader waits for readiness again. */
+/** Timer rounds in a row that must find little before the reader waits for readiness again. */
 const QUIET_ROUNDS = 3;
 const ROUND_MS = 1;
 
 /**
- * Decides when an event socket is read: at once while it is quiet, every millisecond under load. `onReady` reads the
- * socket and calls `report` with what it found.
+ * Decides when a socket is read: at once while it is quiet, every millisecond under load, because a wake-up for each
+ * datagram would cost more than reading it. `onReady` reads the socket and calls `report` with what it found.
  */
 export class ReadPacer {
   private readonly watcher: ReadinessWatcher;
+  private readonly busy: number;
   private readonly onReady: () => void;
   private readonly round = () => this.runRound();
   private timer: NodeJS.Timeout | undefined;
@@ -19,11 +18,13 @@ export class ReadPacer {
   private isClosed = false;
   private hasMore = false;
   private hasRead = false;
-  private events = 0;
+  private datagrams = 0;
   private windowStart = 0;
   private quietRounds = 0;
 
-  constructor(fd: number, onReady: () => void, onFailure: (status: number) => void) {
+  /** More than `busy` datagrams a millisecond are load. `onFailure` hears of an error that stopped the watching. */
+  constructor(fd: number, busy: number, onReady: () => void, onFailure: (status: number) => void) {
+    this.busy = busy;
     this.onReady = onReady;
     this.watcher = new ReadinessWatcher(
       fd,
@@ -36,9 +37,9 @@ export class ReadPacer {
     );
   }
 
-  /** What one read of the socket found: the number of events, and whether it stopped before the queue was empty. */
-  report(events: number, hasMore: boolean): void {
-    this.events += events;
+  /** What one read of the socket found: the number of datagrams, and whether it stopped before the queue was empty. */
+  report(datagrams: number, hasMore: boolean): void {
+    this.datagrams += datagrams;
     this.hasMore = hasMore;
     this.hasRead = true;
   }
@@ -47,11 +48,11 @@ export class ReadPacer {
     const now = performance.now();
     if (now - this.windowStart >= ROUND_MS) {
       this.windowStart = now;
-      this.events = 0;
+      this.datagrams = 0;
     }
     this.read();
     // An owner that did not read would be woken without end.
-    if (this.hasMore || !this.hasRead || this.events > BUSY_EVENTS) this.startRounds();
+    if (this.hasMore || !this.hasRead || this.datagrams > this.busy) this.startRounds();
   }
 
   private read(): void {
@@ -80,10 +81,10 @@ export class ReadPacer {
 
   private runRound(): void {
     if (this.isClosed || this.isPolling) return;
-    this.events = 0;
+    this.datagrams = 0;
     this.read();
     if (this.isClosed) return;
-    const isQuiet = this.hasRead && !this.hasMore && this.events <= BUSY_EVENTS;
+    const isQuiet = this.hasRead && !this.hasMore && this.datagrams <= this.busy;
     this.quietRounds = isQuiet ? this.quietRounds + 1 : 0;
     if (this.quietRounds < QUIET_ROUNDS) {
       this.schedule();

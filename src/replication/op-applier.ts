@@ -1,0 +1,150 @@
+/** Applies the ops of one frame of a peer to the table. What a frame says is applied once, at its place in the stream. */
+import { validateRecord } from '../flow/validate.js';
+import { QUARANTINE_MAX } from '../limits.js';
+import { FRESH } from '../table/slot-bits.js';
+import { OP_BAD, OP_END, OP_REFUSED, OP_UNKNOWN, OpReader } from '../wire/op-reader.js';
+import {
+  WIRE_DECLARE,
+  WIRE_DELETE,
+  WIRE_MARK,
+  WIRE_ROLE,
+  WIRE_SCOPE_BEGIN,
+  WIRE_SCOPE_END,
+  WIRE_SUMS,
+  WIRE_UPSERT,
+} from '../wire/ops.js';
+import type { Declarations } from './declarations.js';
+import { applyDelete, applyUpsert } from './ownership.js';
+import type { Peer } from './peer.js';
+import { ROLES } from './ports.js';
+import { RepairJudge } from './repair-judge.js';
+import type { Self } from './self.js';
+
+/** A record that failed validation, as it came. */
+export interface Quarantined {
+  node: string;
+  sequence: number;
+  reason: string;
+  bytes: Uint8Array;
+}
+
+export class OpApplier {
+  /** The first records that were refused; the rest are only counted. */
+  readonly quarantine: Quarantined[] = [];
+  readonly judge: RepairJudge;
+  readonly #self: Self;
+  readonly #declarations: Declarations;
+  readonly #ops = new OpReader();
+
+  constructor(self: Self, declarations: Declarations) {
+    this.#self = self;
+    this.#declarations = declarations;
+    this.judge = new RepairJudge(self, this.#ops);
+  }
+
+  /** Applies the payload that lies from `from` to `to`; its sequence is `peer.applied`. */
+  apply(peer: Peer, u8: Uint8Array, from: number, to: number, now: number): void {
+    const ops = this.#ops;
+    const { counters } = this.#self.ports;
+    ops.start(u8, from, to);
+    for (;;) {
+      const op = ops.next();
+      switch (op) {
+        case OP_END:
+          return;
+        case WIRE_UPSERT:
+          this.#upsert(peer);
+          break;
+        case WIRE_DELETE:
+          this.#delete(peer);
+          break;
+        case OP_UNKNOWN:
+          counters.count('op.unknown');
+          break;
+        case OP_REFUSED:
+          this.#quarantine(peer, 'malformed');
+          break;
+        case OP_BAD:
+          // What follows cannot be found: it is as good as lost, and asking for the same bytes again would not help.
+          peer.openScope = -1;
+          this.judge.doubt(peer, 'op.malformed', now);
+          return;
+        default:
+          this.#statement(op, peer, now);
+      }
+    }
+  }
+
+  #upsert(peer: Peer): void {
+    const record = this.#ops.record;
+    const reason = validateRecord(record, 0, record.u8.length);
+    if (reason !== undefined) {
+      this.#quarantine(peer, reason);
+      return;
+    }
+    if (applyUpsert(this.#self, peer, record, this.#ops.isFresh ? FRESH : 0) < 0) {
+      this.#self.suspect(peer, 'table.full');
+    }
+  }
+
+  #delete(peer: Peer): void {
+    const slot = this.#self.ports.table.findOwned(peer.owner, this.#ops.record, 0);
+    if (slot >= 0) applyDelete(this.#self, slot);
+    else this.#self.ports.counters.count('op.delete-of-nothing');
+  }
+
+  #quarantine(peer: Peer, reason: string): void {
+    this.#self.suspect(peer, `quarantine.${reason}`);
+    if (this.quarantine.length >= QUARANTINE_MAX) return;
+    const bytes = this.#ops.bytes.slice(this.#ops.opStart, this.#ops.opEnd);
+    this.quarantine.push({ node: peer.node, sequence: peer.applied, reason, bytes });
+    this.#self.ports.log('warn', 'a record from a peer was refused', { node: peer.node, reason });
+  }
+
+  #statement(op: number, peer: Peer, now: number): void {
+    switch (op) {
+      case WIRE_MARK:
+        this.judge.mark(peer, now);
+        break;
+      case WIRE_SCOPE_BEGIN:
+        this.judge.scopeBegin(peer);
+        break;
+      case WIRE_SCOPE_END:
+        this.judge.scopeEnd(peer, now);
+        break;
+      case WIRE_SUMS:
+        this.judge.sums(peer, now);
+        break;
+      case WIRE_ROLE:
+        this.#role(peer);
+        break;
+      case WIRE_DECLARE:
+        if (this.#self.seeTerm(this.#ops.term)) {
+          this.#declarations.receive(peer, this.#ops.seeds, this.#ops.isFormer, this.#ops.term);
+        }
+        break;
+    }
+  }
+
+  #role(peer: Peer): void {
+    const role = ROLES[this.#ops.role];
+    if (role === undefined || !this.#self.seeTerm(this.#ops.term)) {
+      this.#self.ports.counters.count('op.role');
+      return;
+    }
+    setPeerRole(this.#self, peer, role, this.#ops.term);
+  }
+}
+
+/** Notes a peer's role and term; tells of a change. */
+export function setPeerRole(self: Self, peer: Peer, role: Peer['role'], term: number): void {
+  const isNews = peer.role !== role || peer.term !== term;
+  peer.role = role;
+  peer.term = term;
+  if (role === 'primary') {
+    // A tenure that was absorbed stays so: a primary in the same term still has to hear of it.
+    if (term > peer.primaryTerm) peer.wasPrimary = true;
+    peer.primaryTerm = Math.max(peer.primaryTerm, term);
+  }
+  if (isNews) self.tell('role', peer);
+}

@@ -1,0 +1,211 @@
+/** A cluster in one thread: machines, links, virtual time, and the watch over all of it. */
+import { decode } from '@msgpack/msgpack';
+import { Random } from '../random.js';
+import { DaemonRun, type RunHost } from './daemon-run.js';
+import { Machine } from './machine.js';
+import { type Datagram, Network } from './network.js';
+import { Schedule } from './schedule.js';
+import { Trace } from './trace.js';
+import { Traffic, type TrafficOptions } from './traffic.js';
+import { Violation } from './violation.js';
+import { Watch } from './watch.js';
+
+export interface ClusterOptions {
+  readonly seed: number;
+  readonly nodes: number;
+  readonly links: number;
+  readonly traffic: TrafficOptions;
+  readonly maxFlows: number;
+  readonly auditIntervalMs: number;
+  readonly write?: ((line: string) => void) | undefined;
+}
+
+/** How long what was done to the links still counts. */
+interface Disturbance {
+  readonly fault: { covers(from: string, to: string, link: number, frameClass: number): boolean };
+  readonly until: number;
+}
+
+export class Cluster implements RunHost {
+  readonly schedule = new Schedule();
+  readonly random: Random;
+  readonly trace: Trace;
+  readonly network: Network;
+  readonly traffic: Traffic;
+  readonly watch: Watch;
+  readonly machines: Machine[] = [];
+  /** Second daemons that use a machine's name; they are none of the cluster's own. */
+  readonly impostors: Machine[] = [];
+  readonly options: ClusterOptions;
+  readonly isSealed = false;
+  wallOffsetMs = 0;
+  /** Share of kernel calls between which traffic happens. */
+  interference = 0;
+  /** After a restart: how long it takes. */
+  readonly #runs = new Map<string, DaemonRun>();
+  readonly #machineOf = new Map<DaemonRun, Machine>();
+  readonly #past: Disturbance[] = [];
+  #isInterfering = false;
+
+  constructor(options: ClusterOptions) {
+    this.options = options;
+    this.random = new Random(options.seed);
+    this.trace = new Trace(() => this.schedule.now, options.write);
+    this.network = new Network(this.schedule, this.random, options.links);
+    this.traffic = new Traffic(options.traffic, this.random, this.trace);
+    this.watch = new Watch(this);
+    for (let i = 0; i < options.nodes; i++) this.machines.push(this.#makeMachine(`fw${i + 1}`, i));
+  }
+
+  #makeMachine(name: string, index: number): Machine {
+    const { random } = this;
+    const drift = random.chance(0.3) ? (random.next() - 0.5) * 0.02 : 0;
+    const machine = new Machine(name, index, drift, this.schedule, () => random.next(), {
+      sameIdRate: [1, 0.5, 0][random.below(3)],
+      twiceRate: random.chance(0.3) ? 0.05 : 0,
+      reliable: random.chance(0.7),
+      dumpRows: [135, 20, 5][random.below(3)],
+      eventBufferBytes: [64 << 20, 2 << 20][random.below(2)],
+    });
+    this.#hook(machine);
+    return machine;
+  }
+
+  /** Traffic between any two calls of a kernel. */
+  #hook(machine: Machine): void {
+    machine.twin.beforeCall = () => this.#interfere(machine);
+    machine.twin.beforeRequest = () => this.#interfere(machine);
+  }
+
+  #interfere(machine: Machine): void {
+    if (this.#isInterfering || this.interference === 0 || !this.random.chance(this.interference)) return;
+    this.#isInterfering = true;
+    for (let n = 1 + this.random.below(3); n > 0; n--) this.traffic.step(machine);
+    this.#isInterfering = false;
+  }
+
+  /** Starts the machine's daemon. */
+  start(machine: Machine): DaemonRun {
+    const drained = { event: () => undefined };
+    while (machine.twin.drain(drained, 10));
+    // Nobody listened: what happened is found by the first dump.
+    const run = new DaemonRun(this, {
+      name: machine.name,
+      bootId: machine.bootId,
+      kernel: machine.twin,
+      restored: machine.disk?.bootId === machine.bootId ? machine.disk : undefined,
+      maxFlows: this.options.maxFlows,
+      auditIntervalMs: this.options.auditIntervalMs,
+      drift: machine.drift,
+      persist: (state) => {
+        machine.disk = state;
+      },
+    });
+    machine.run = run;
+    this.#runs.set(run.id, run);
+    this.#machineOf.set(run, machine);
+    this.watch.started(run);
+    this.network.attach(run);
+    this.trace.say(run.name, 'starts', () => `${run.id.slice(0, 8)} ${machine.bootId}`);
+    return run;
+  }
+
+  kill(machine: Machine): void {
+    machine.run?.kill();
+  }
+
+  /** The machine is booted: its kernel forgets, its daemon is killed; `start` comes later. */
+  reboot(machine: Machine): void {
+    this.kill(machine);
+    this.traffic.forget(machine);
+    machine.boot();
+    this.#hook(machine);
+    this.trace.say(machine.name, 'boots');
+  }
+
+  /** Another daemon with the name of a machine, on a machine of its own. */
+  impersonate(machine: Machine): Machine {
+    const impostor = this.#makeMachine(machine.name, 5);
+    this.impostors.push(impostor);
+    this.start(impostor);
+    return impostor;
+  }
+
+  /** Lets virtual time pass. */
+  pass(ms: number): void {
+    this.schedule.runTo(this.schedule.now + ms);
+  }
+
+  /** Kernel events wake a daemon. */
+  change(machine: Machine): void {
+    this.traffic.step(machine);
+    machine.run?.news();
+  }
+
+  get liveRuns(): DaemonRun[] {
+    return this.machines.flatMap((m) => (m.run?.isUp ? [m.run] : []));
+  }
+
+  /** A fault of the links has ended; its effects have not, for a moment. */
+  remember(fault: Disturbance['fault']): void {
+    this.#past.push({ fault, until: this.schedule.now });
+  }
+
+  isDisturbed(from: string, to: string, sinceMs: number): boolean {
+    if (this.network.isDisturbed(from, to) || this.network.isDisturbed(to, from)) return true;
+    const { links } = this.options;
+    return this.#past.some(({ fault, until }) => {
+      if (this.schedule.now - until > sinceMs) return false;
+      for (let link = 0; link < links; link++) {
+        for (const frameClass of [0, 1]) {
+          if (fault.covers(from, to, link, frameClass) || fault.covers(to, from, link, frameClass)) return true;
+        }
+      }
+      return false;
+    });
+  }
+
+  machineOf(run: DaemonRun): Machine {
+    return this.#machineOf.get(run) as Machine;
+  }
+
+  runOf(incarnation: string): DaemonRun | undefined {
+    return this.#runs.get(incarnation);
+  }
+
+  open(_run: DaemonRun, frame: Uint8Array): Uint8Array {
+    return (decode(frame) as unknown[])[7] as Uint8Array;
+  }
+
+  beforeReceive(run: DaemonRun, datagram: Datagram): void {
+    this.watch.beforeReceive(run, datagram);
+  }
+
+  afterReceive(run: DaemonRun, datagram: Datagram): void {
+    this.watch.afterReceive(run, datagram);
+  }
+
+  afterStep(run: DaemonRun): void {
+    this.watch.afterStep(run);
+  }
+
+  onSend(run: DaemonRun, frame: Uint8Array, length: number): void {
+    this.trace.note(this.machineOf(run).index, length, frame[length - 1]);
+    this.watch.sent(run, frame, length);
+  }
+
+  onLog(run: DaemonRun, message: string, peer: string): void {
+    this.watch.logged(run, message, peer);
+  }
+
+  onReady(run: DaemonRun): void {
+    this.watch.ready(run);
+  }
+
+  onDead(run: DaemonRun, reason: unknown): void {
+    this.network.detach(run);
+    this.trace.say(run.name, 'dies', () => `${run.id.slice(0, 8)}`);
+    if (reason instanceof Violation) throw reason;
+    if (reason !== undefined) throw new Violation(106, `${run.name}: ${String(reason)}`, reason);
+  }
+}

@@ -1,0 +1,64 @@
+/** Invariants 4, 5 and 19: the table of a node against its kernel, flow by flow. */
+import { durableEqual } from '../../../src/flow/merge.js';
+import { allocateMemory } from '../../../src/flow/record.js';
+import { DEAD, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED, SHADOW } from '../../../src/table/slot-bits.js';
+import type { DaemonRun } from './daemon-run.js';
+import { durableText, keyText, type Machine, showText } from './machine.js';
+import { Violation } from './violation.js';
+
+const row = allocateMemory(1024);
+
+/** Throws a Violation of 4 or 5 if the table is not what the kernel has; all events must have been read. */
+export function checkKernel(machine: Machine, run: DaemonRun, nowMs: number, when: string): void {
+  const { table } = run.core;
+  const who = `${machine.name} ${when}`;
+  let seen = 0;
+  let corpses = 0;
+  for (const flow of machine.twin.flows) {
+    if (flow.isLoser) continue;
+    machine.twin.writeRow(flow, row, 0);
+    const slot = table.find(row, 0);
+    const isShown = slot >= 0 && (table.bits(slot) & (KERNEL | DEAD)) === KERNEL;
+    // Expired and not collected: the kernel shows it to nobody, but its end was not told yet.
+    if (flow.expiresAt <= nowMs) {
+      if (isShown) corpses++;
+      continue;
+    }
+    seen++;
+    const key = keyText(row, 0);
+    if (!isShown) throw new Violation(4, `${who}: the kernel has ${showText(key)}, the table does not`);
+    if (table.owner(slot) > OWNER_UNCLASSIFIED) continue;
+    if (durableEqual(table.memory, table.recordAt(slot), row, 0)) continue;
+    const mine = showText(durableText(table.memory, table.recordAt(slot)));
+    throw new Violation(4, `${who}: the mirror has ${mine}, the kernel ${showText(durableText(row, 0))}`);
+  }
+  const extra = table.kernelCount - seen - corpses;
+  if (extra !== 0) {
+    throw new Violation(4, `${who}: ${extra} KERNEL slots more than the kernel's ${seen} flows: ${ghost(machine, run)}`);
+  }
+  checkOwn(machine, run, who);
+}
+
+/** Own flows are flows of this kernel, now, and nothing that came over the link (invariant 5). */
+function checkOwn(machine: Machine, run: DaemonRun, who: string): void {
+  const { table } = run.core;
+  for (let slot = 0; slot < table.slotLimit; slot++) {
+    if (!table.isUsed(slot) || table.owner(slot) !== OWNER_SELF || (table.bits(slot) & DEAD) !== 0) continue;
+    const key = keyText(table.memory, table.recordAt(slot));
+    if (!machine.keys.has(key)) throw new Violation(5, `${who}: ${showText(key)} is own and never was here`);
+    if ((table.bits(slot) & (KERNEL | SHADOW)) === 0) {
+      throw new Violation(4, `${who}: ${showText(key)} is own, alive, and not in the kernel`);
+    }
+  }
+}
+
+function ghost(machine: Machine, run: DaemonRun): string {
+  const { table } = run.core;
+  for (let slot = 0; slot < table.slotLimit; slot++) {
+    if (!table.isUsed(slot) || (table.bits(slot) & KERNEL) === 0) continue;
+    if (machine.twin.find(table.memory, table.recordAt(slot)) !== undefined) continue;
+    const key = showText(keyText(table.memory, table.recordAt(slot)));
+    return `slot ${slot} of owner ${table.owner(slot)}, bits ${table.bits(slot)}, ${key}`;
+  }
+  return 'none found';
+}

@@ -1,0 +1,79 @@
+/** One firewall: its kernel, its disk, and the daemon that runs on it now. */
+import type { PersistedState } from '../../../src/failover/state.js';
+import {
+  addressBytes,
+  lengthOf,
+  type Memory,
+  OFF_KEY,
+  offReplySrc,
+} from '../../../src/flow/record.js';
+import { KernelTwin, type TwinKnobs } from '../kernel-twin.js';
+import type { DaemonRun } from './daemon-run.js';
+import type { Schedule } from './schedule.js';
+
+/** The key of the record at `at`, one character a byte. */
+export function keyText(m: Memory, at: number): string {
+  return slice(m, at + OFF_KEY, at + offReplySrc(addressBytes(m, at)));
+}
+
+/** Its durable bytes. */
+export function durableText(m: Memory, at: number): string {
+  return slice(m, at + OFF_KEY, at + lengthOf(m, at));
+}
+
+const slice = (m: Memory, from: number, to: number): string =>
+  Buffer.from(m.u8.buffer, m.u8.byteOffset, m.u8.byteLength).toString('latin1', from, to);
+
+/** Keys as a reader of a failure wants them. */
+export const showText = (bytes: string | undefined): string =>
+  bytes === undefined ? 'nothing' : Buffer.from(bytes, 'latin1').toString('hex');
+
+export class Machine {
+  readonly name: string;
+  readonly index: number;
+  twin: KernelTwin;
+  bootId: string;
+  disk: PersistedState | undefined;
+  run: DaemonRun | undefined;
+  readonly drift: number;
+  /** Order of the last step after which only an audit can know what the kernel has. */
+  lastHiddenChange = 0;
+  /** Keys that this kernel has ever had (invariant 5). */
+  readonly keys = new Set<string>();
+  readonly #schedule: Schedule;
+  readonly #random: () => number;
+  readonly #knobs: Partial<TwinKnobs>;
+  #boots = 0;
+
+  constructor(
+    name: string,
+    index: number,
+    drift: number,
+    schedule: Schedule,
+    random: () => number,
+    knobs: Partial<TwinKnobs>,
+  ) {
+    this.name = name;
+    this.index = index;
+    this.drift = drift;
+    this.#schedule = schedule;
+    this.#random = random;
+    this.#knobs = knobs;
+    this.bootId = '';
+    this.twin = this.boot();
+  }
+
+  /** A new kernel with an empty table. */
+  boot(): KernelTwin {
+    this.bootId = `boot-${this.name}-${++this.#boots}`;
+    this.disk = undefined;
+    const now = () => this.#schedule.now;
+    this.twin = new KernelTwin({ now, random: this.#random, ...this.#knobs });
+    return this.twin;
+  }
+
+  /** Something happened in the kernel that no event tells in time, or in order. */
+  hide(): void {
+    this.lastHiddenChange = this.#schedule.steps;
+  }
+}

@@ -1,0 +1,106 @@
+/** Invariants 1, 2 and 3: replicas against what the harness recorded of their owners' streams, byte for byte. */
+import type { PeerStatus } from '../../../src/replication/ports.js';
+import { allocateMemory, lengthOf, OFF_KEY, OFF_LENGTH, offParts } from '../../../src/flow/record.js';
+import type { DaemonRun } from './daemon-run.js';
+import { durableText, keyText, showText } from './machine.js';
+import { type StreamRecord, valueAt } from './stream-record.js';
+import { Violation } from './violation.js';
+
+/** Above this size not every verdict is checked in full, but only what the frames touched. Keys. */
+const FULL_KEYS = 300;
+const FULL_EVERY = 6;
+
+/** What the harness knows of one replica. */
+interface Pair {
+  received: number;
+  verdict: string;
+  marks: number;
+}
+
+export class ReplicaCheck {
+  readonly #pairs = new Map<string, Pair>();
+  readonly #key = allocateMemory(1024);
+
+  /** To be called after a frame of `owner` was handed to `run`; `peer` is what `run` says of it. */
+  afterFrame(run: DaemonRun, peer: PeerStatus, owner: string, stream: StreamRecord): void {
+    const id = `${run.id}:${owner}`;
+    let pair = this.#pairs.get(id);
+    if (pair === undefined) {
+      pair = { received: peer.receivedSequence, verdict: 'unknown', marks: 0 };
+      this.#pairs.set(id, pair);
+    }
+    const from = pair.received;
+    const at = peer.receivedSequence;
+    const who = `${run.name}'s replica of ${peer.node} at ${at}`;
+    if (at < from) throw new Violation(3, `${who}: was at ${from} before`);
+    if (at > stream.length) throw new Violation(3, `${who}: only ${stream.length} frames were sent`);
+    const isNewlyProven = peer.myVerdict === 'proven' && pair.verdict !== 'proven';
+    pair.received = at;
+    pair.verdict = peer.myVerdict;
+    if (at === from && !isNewlyProven) return;
+    const isMark = at > from && stream.frames[at].endsInMark;
+    if (peer.myVerdict === 'proven') {
+      const isFull = isNewlyProven || (isMark && (stream.keys.size < FULL_KEYS || pair.marks++ % FULL_EVERY === 0));
+      const wrong = isFull ? this.difference(run, peer, stream) : this.#touched(run, peer, stream, from);
+      if (wrong !== undefined) throw new Violation(1, `${who} is proven: ${wrong}`);
+    } else if (isMark && peer.myVerdict !== 'diverged') {
+      if (this.difference(run, peer, stream) === undefined) {
+        throw new Violation(2, `${who} equals the image, and a MARK says it does not`);
+      }
+    }
+  }
+
+  /** Where the replica differs from the image at the sequence that it has applied; undefined if nowhere. */
+  difference(run: DaemonRun, peer: PeerStatus, stream: StreamRecord): string | undefined {
+    const { table } = run.core;
+    const at = peer.receivedSequence;
+    let count = 0;
+    for (let slot = 0; slot < table.slotLimit; slot++) {
+      if (!table.isUsed(slot) || table.owner(slot) !== peer.owner || !table.hasImage(slot)) continue;
+      count++;
+      const record = table.recordAt(slot);
+      const key = keyText(table.memory, record);
+      const history = stream.keys.get(key);
+      const want = history === undefined ? undefined : valueAt(history, at);
+      const have = durableText(table.memory, record);
+      if (have !== want) return `${showText(have)}, want ${showText(want)}`;
+    }
+    const { live } = stream.frames[at];
+    return count === live ? undefined : `${count} flows, want ${live}`;
+  }
+
+  /** Flows in which the replica differs from the image, for what a repair may cost. */
+  differences(run: DaemonRun, peer: PeerStatus, stream: StreamRecord): number {
+    const { table } = run.core;
+    const at = Math.min(peer.receivedSequence, stream.length);
+    let equal = 0;
+    let count = 0;
+    for (let slot = 0; slot < table.slotLimit; slot++) {
+      if (!table.isUsed(slot) || table.owner(slot) !== peer.owner || !table.hasImage(slot)) continue;
+      count++;
+      const record = table.recordAt(slot);
+      const history = stream.keys.get(keyText(table.memory, record));
+      if (history !== undefined && valueAt(history, at) === durableText(table.memory, record)) equal++;
+    }
+    return count - equal + Math.max(0, stream.frames[at].live - equal);
+  }
+
+  /** As difference(), of the keys that the frames after `from` spoke of. */
+  #touched(run: DaemonRun, peer: PeerStatus, stream: StreamRecord, from: number): string | undefined {
+    const { table } = run.core;
+    const m = this.#key;
+    for (let s = from + 1; s <= peer.receivedSequence; s++) {
+      for (const history of stream.frames[s].touched) {
+        const { key } = history;
+        for (let i = 0; i < key.length; i++) m.u8[OFF_KEY + i] = key.charCodeAt(i);
+        m.u16[OFF_LENGTH >>> 1] = offParts(key.length > 20 ? 16 : 4);
+        const slot = table.findOwned(peer.owner, m, 0);
+        const isThere = slot >= 0 && table.hasImage(slot) && lengthOf(table.memory, table.recordAt(slot)) > 0;
+        const have = isThere ? durableText(table.memory, table.recordAt(slot)) : undefined;
+        const want = valueAt(history, peer.receivedSequence);
+        if (have !== want) return `${showText(have)}, want ${showText(want)}`;
+      }
+    }
+    return undefined;
+  }
+}

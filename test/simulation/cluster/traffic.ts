@@ -1,0 +1,221 @@
+/** What happens in the kernels: flows begin, change and end, as a seed decides. */
+import {
+  IPPROTO_TCP,
+  IPS_ASSURED,
+  IPS_SEEN_REPLY,
+} from '../../../src/flow/conntrack-enums.js';
+import {
+  KernelBatch,
+  OP_DELETE,
+  OP_UPDATE,
+  SEEN_HELPER,
+  SEEN_LABELS,
+  SEEN_MARK,
+  SEEN_PROTOINFO,
+  SEEN_STATUS,
+} from '../../../src/flow/kernel-port.js';
+import {
+  addressBytes,
+  allocateMemory,
+  HAS_TIMEOUT,
+  lengthOf,
+  type Memory,
+  OFF_HAS,
+  OFF_LENGTH,
+  OFF_PROTOCOL,
+  OFF_TIMEOUT,
+  offMark,
+  offParts,
+  offReplySrc,
+  offState,
+  offStatus,
+} from '../../../src/flow/record.js';
+import type { TwinFlow } from '../kernel-twin-flows.js';
+import type { Random } from '../random.js';
+import { writeSample } from '../sample-records.js';
+import { keyText, type Machine } from './machine.js';
+import type { Trace } from './trace.js';
+
+/** Port id of another program that writes to the kernel. */
+const FOREIGN_PORT = 4242;
+/** Tuples that traffic of several nodes has in common (broadcasts, and what returns after a change of roles). */
+const SHARED_FROM = 60_000;
+const SHARED_KEYS = 24;
+
+export interface TrafficOptions {
+  /** Tuples that the traffic of one node draws from. */
+  readonly tuples: number;
+  /** Share of changes on tuples that other nodes have too. */
+  readonly sharedShare: number;
+}
+
+/** Makes the changes of all nodes. */
+export class Traffic {
+  /** Kernel changes so far. */
+  changes = 0;
+  /** Share of flows that are born deaf, of silent changes, of clashes, of foreign requests; faults turn them on. */
+  readonly rates = { deaf: 0, silent: 0, clash: 0, foreign: 0 };
+  readonly #options: TrafficOptions;
+  readonly #random: Random;
+  readonly #trace: Trace;
+  readonly #m = allocateMemory(1024);
+  readonly #batch = new KernelBatch(1);
+  readonly #live = new Map<Machine, TwinFlow[]>();
+  #variant = 0;
+
+  constructor(options: TrafficOptions, random: Random, trace: Trace) {
+    this.#options = options;
+    this.#random = random;
+    this.#trace = trace;
+  }
+
+  /** The machine was booted: nothing of its kernel is left. */
+  forget(machine: Machine): void {
+    this.#live.delete(machine);
+  }
+
+  /** Flows until a table of `count` is full, as a busy firewall has before anything happens. */
+  fill(machine: Machine, count: number): void {
+    for (let i = 0; i < count; i++) this.#begin(machine);
+  }
+
+  /** One change of a kernel. */
+  step(machine: Machine): void {
+    const live = this.#liveOf(machine);
+    const roll = this.#random.next();
+    const isFull = live.length > this.#options.tuples * 0.8;
+    if (live.length === 0 || (roll < 0.35 && !isFull)) {
+      this.#begin(machine);
+      return;
+    }
+    const i = this.#random.below(live.length);
+    const flow = live[i];
+    if (flow.place < 0) {
+      this.#drop(live, i);
+      this.#begin(machine);
+      return;
+    }
+    if (roll < 0.6) this.#end(machine, live, i);
+    else if (roll < 0.68) this.#again(machine, live, i);
+    else this.#change(machine, flow);
+  }
+
+  #liveOf(machine: Machine): TwinFlow[] {
+    let live = this.#live.get(machine);
+    if (live === undefined) {
+      live = [];
+      this.#live.set(machine, live);
+    }
+    return live;
+  }
+
+  #drop(live: TwinFlow[], i: number): void {
+    live[i] = live[live.length - 1];
+    live.pop();
+  }
+
+  #begin(machine: Machine): void {
+    const random = this.#random;
+    const isShared = random.chance(this.#options.sharedShare);
+    const n = isShared
+      ? SHARED_FROM + random.below(SHARED_KEYS)
+      : machine.index * 10_000 + random.below(this.#options.tuples);
+    this.#born(machine, n);
+  }
+
+  #born(machine: Machine, n: number): TwinFlow | undefined {
+    const random = this.#random;
+    const m = this.#m;
+    const v = this.#variant++ & 0xff;
+    writeSample(m, 0, n, v);
+    // Another life of a translated flow may have got another port or address.
+    const addr = addressBytes(m, 0);
+    if (n % 7 === 0) m.u8[offReplySrc(addr) + 1] = v & 3;
+    m.u8[OFF_HAS] = HAS_TIMEOUT;
+    m.u32[OFF_TIMEOUT >>> 2] = random.chance(0.1) ? 1 + random.below(8) : 300 + random.below(600);
+    const isDeaf = random.chance(this.rates.deaf);
+    if (isDeaf) m.u32[OFF_TIMEOUT >>> 2] = 100_000;
+    const flow = machine.twin.born(m, 0, { isDeaf });
+    if (flow === undefined) return undefined;
+    this.#note(machine, 1, n);
+    machine.keys.add(keyText(m, 0));
+    if (isDeaf) machine.hide();
+    this.#liveOf(machine).push(flow);
+    if (random.chance(this.rates.clash)) machine.twin.clash(flow, this.#loser(flow), 0);
+    return flow;
+  }
+
+  /** A packet that lost the race for a tuple: the winner's original, another reply (F13). */
+  #loser(flow: TwinFlow): Memory {
+    const m = this.#m;
+    m.u8.set(flow.m.u8);
+    m.u8[offReplySrc(addressBytes(m, 0)) + 2] ^= 0x80;
+    return m;
+  }
+
+  #end(machine: Machine, live: TwinFlow[], i: number): void {
+    const flow = live[i];
+    this.#drop(live, i);
+    this.#note(machine, 2, flow.id);
+    if (flow.isDeaf) machine.hide();
+    if (this.#random.chance(this.rates.foreign)) this.#foreign(machine, OP_DELETE, flow);
+    else machine.twin.die(flow);
+  }
+
+  /** The flow ends and its tuple lives again at once. */
+  #again(machine: Machine, live: TwinFlow[], i: number): void {
+    const flow = live[i];
+    const l4 = flow.m.u32[4] & 0xffff;
+    this.#end(machine, live, i);
+    this.#born(machine, l4);
+  }
+
+  #foreign(machine: Machine, verb: number, flow: TwinFlow): void {
+    const batch = this.#batch;
+    batch.clear();
+    const at = batch.add(verb, 0, flow.m, 0);
+    batch.memory.u8[at + OFF_HAS] = 0;
+    if (verb === OP_UPDATE) batch.memory.u32[(at + offMark(addressBytes(flow.m, 0))) >>> 2] ^= 0x10000;
+    machine.twin.executeAs(FOREIGN_PORT, batch);
+  }
+
+  #change(machine: Machine, flow: TwinFlow): void {
+    const random = this.#random;
+    const { twin } = machine;
+    const kind = random.below(5);
+    const value = random.below(1 << 16);
+    this.#note(machine, 3 + kind, flow.id);
+    if (flow.isDeaf) machine.hide();
+    const mark = (m: Memory) => {
+      m.u32[offMark(addressBytes(m, 0)) >>> 2] = value;
+    };
+    if (random.chance(this.rates.silent)) {
+      machine.hide();
+      twin.changeSilently(flow, mark);
+    } else if (random.chance(this.rates.foreign)) this.#foreign(machine, OP_UPDATE, flow);
+    else if (kind <= 1) twin.change(flow, SEEN_MARK, mark);
+    else if (kind === 2) twin.change(flow, SEEN_PROTOINFO, advance);
+    else if (kind === 3) twin.change(flow, SEEN_STATUS, assure);
+    else twin.change(flow, SEEN_LABELS | SEEN_HELPER, stripParts);
+  }
+
+  #note(machine: Machine, kind: number, what: number): void {
+    this.changes++;
+    this.#trace.note(machine.index, kind, what);
+  }
+}
+
+function advance(m: Memory): void {
+  if (m.u8[OFF_PROTOCOL] !== IPPROTO_TCP) return;
+  const at = offState(addressBytes(m, 0));
+  m.u8[at] = 1 + (m.u8[at] % 8);
+}
+
+function assure(m: Memory): void {
+  m.u32[offStatus(addressBytes(m, 0)) >>> 2] |= IPS_SEEN_REPLY | IPS_ASSURED;
+}
+
+/** Labels and helper are taken away. */
+function stripParts(m: Memory): void {
+  if (lengthOf(m, 0) > 0) m.u16[OFF_LENGTH >>> 1] = offParts(addressBytes(m, 0));
+}

@@ -1,0 +1,42 @@
+/**
+ * The invariants of PROTOCOL.md, section 9, by number, and further rules of its sections 2 to 4 that a run can see
+ * broken, from 101 on.
+ */
+export const INVARIANTS = {
+  1: 'a proven replica equals its owner\'s image',
+  2: 'proven if and only if the bytes are equal',
+  3: 'each sequence is applied once, in order, and a hole makes suspect',
+  4: 'the KERNEL slots are the kernel',
+  5: 'no echo: own is only what this kernel had',
+  7: 'a restart shrinks no replica before mirrorReady; no sweep by a gapped bracket',
+  10: 'no replica of a primary is dropped before it was absorbed',
+  12: 'a (key, counter) has one plaintext',
+  13: 'no state changes through a frame of an unproven incarnation',
+  14: 'after quiet all live replicas are proven, for few bytes',
+  15: 'work per hostile input is bounded',
+  16: 'memory limits hold',
+  17: 'a receiver that does not advance delays the others by a second at most',
+  18: 'heartbeats stand 400 ms apart at most while the loop runs',
+  19: 'a clean audit heals the table',
+  22: 'steps of the wall clock change no decision',
+  23: 'the same seed gives the same trace',
+  101: 'nothing is shipped before mirrorReady',
+  102: 'an UPSERT of another life says FRESH',
+  103: 'silence is judged only after the socket was read',
+  104: 'a living incarnation keeps its name against a newcomer',
+  105: 'nobody has acknowledged what was never sent',
+  106: 'the daemon does not throw',
+} as const;
+
+export type InvariantNumber = keyof typeof INVARIANTS;
+
+/** An invariant was broken. */
+export class Violation extends Error {
+  override readonly name = 'Violation';
+  readonly invariant: InvariantNumber;
+
+  constructor(invariant: InvariantNumber, details: string, cause?: unknown) {
+    super(`invariant ${invariant} (${INVARIANTS[invariant]}): ${details}`, { cause });
+    this.invariant = invariant;
+  }
+}

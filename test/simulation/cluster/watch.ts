@@ -1,0 +1,326 @@
+/** Looks on at every frame and every step of a cluster, and throws a Violation where an invariant is broken. */
+import { seedFromText } from '../../../src/flow/hash.js';
+import { OWNERS_MAX, PEERS_MAX, QUARANTINE_MAX } from '../../../src/limits.js';
+import type { PeerStatus } from '../../../src/replication/ports.js';
+import { LEVEL_ROOT, LEVEL_SEGMENT } from '../../../src/table/digests.js';
+import { OWNER_SELF } from '../../../src/table/slot-bits.js';
+import type { DaemonRun } from './daemon-run.js';
+import { checkKernel } from './kernel-check.js';
+import { durableText, keyText, type Machine } from './machine.js';
+import { type Datagram, peekHead } from './network.js';
+import { ReplicaCheck } from './replica-check.js';
+import type { Schedule } from './schedule.js';
+import { StreamRecord } from './stream-record.js';
+import { Violation } from './violation.js';
+
+const CLASS_STREAM = 0;
+const CONTROL_HEARTBEAT = 4;
+/** HEARTBEAT_INTERVAL_MS is 200; PROTOCOL.md allows twice that. Milliseconds. */
+const HEARTBEAT_GAP_MS = 400;
+/** A tick, and what a loop may be late. Milliseconds. */
+const LOOP_SLACK_MS = 30;
+/** A receiver may hold the stream for a second, and the tick that sees it comes later. Milliseconds. */
+const HELD_UP_MS = 1300;
+/** Frames that one received frame may cause at once: an ACK, a WELCOME, a question, a NACK. */
+const ANSWERS_MAX = 8;
+/** Between two looks at a kernel that has just been read to empty. Milliseconds. */
+const LULL_INTERVAL_MS = 250;
+const SILENT_MS = 1000;
+
+/** What is remembered of one run. */
+interface Watched {
+  readonly stream: StreamRecord;
+  /** Hashes of the stream frames, by sequence (invariant 12). */
+  readonly sealed: number[];
+  lastControl: number;
+  sequence: number;
+  lastProgressAt: number;
+  cleanAudits: number;
+  /** Losses that a clean audit has made up for, and the order of its dump. */
+  healedLosses: number;
+  healedStep: number;
+  lossesAtStep: number;
+  nextLullAt: number;
+  /** Flows that replicas of a restarting node had at the last look, by node and incarnation. */
+  readonly kept: Map<string, number>;
+  /** In this step a frame of a node's former incarnation was taken, which may delete. */
+  heardFormer: boolean;
+  before: { isKnown: boolean; digest: string; segments: Map<number, number>; received: number };
+}
+
+/** What the watch needs to know of the cluster. */
+export interface WatchedCluster {
+  readonly schedule: Schedule;
+  readonly machines: readonly Machine[];
+  machineOf(run: DaemonRun): Machine;
+  runOf(incarnation: string): DaemonRun | undefined;
+  isDisturbed(from: string, to: string, sinceMs: number): boolean;
+  /** The payload of a frame of this run, opened. */
+  open(run: DaemonRun, frame: Uint8Array): Uint8Array;
+}
+
+export class Watch {
+  readonly replicas = new ReplicaCheck();
+  /** Audits that were found to have healed a table that somebody broke. */
+  lulls = 0;
+  readonly #cluster: WatchedCluster;
+  readonly #runs = new Map<string, Watched>();
+
+  constructor(cluster: WatchedCluster) {
+    this.#cluster = cluster;
+  }
+
+  streamOf(incarnation: string): StreamRecord | undefined {
+    return this.#runs.get(incarnation)?.stream;
+  }
+
+  started(run: DaemonRun): void {
+    const stream = new StreamRecord(seedFromText('sim'));
+    stream.onMissingFresh = (_key, sequence) => {
+      throw new Violation(102, `${run.name}, frame ${sequence}`);
+    };
+    this.#runs.set(run.id, {
+      stream,
+      sealed: [0],
+      lastControl: 0,
+      sequence: 0,
+      lastProgressAt: run.startedAt,
+      cleanAudits: 0,
+      healedLosses: 0,
+      healedStep: 0,
+      lossesAtStep: 0,
+      nextLullAt: 0,
+      kept: new Map(),
+      heardFormer: false,
+      before: { isKnown: true, digest: '', segments: new Map(), received: 0 },
+    });
+  }
+
+  /** What it found in its kernel is its image now. */
+  ready(run: DaemonRun): void {
+    const { table } = run.core;
+    const { stream } = this.#of(run);
+    for (let slot = 0; slot < table.slotLimit; slot++) {
+      if (!table.isUsed(slot) || table.owner(slot) !== OWNER_SELF || !table.hasImage(slot)) continue;
+      const at = table.recordAt(slot);
+      stream.addStart(keyText(table.memory, at), durableText(table.memory, at));
+    }
+  }
+
+  sent(run: DaemonRun, frame: Uint8Array, length: number): void {
+    const watched = this.#of(run);
+    const bytes = frame.subarray(0, length);
+    const head = peekHead(bytes);
+    const payload = this.#cluster.open(run, bytes);
+    if (head.frameClass !== CLASS_STREAM) {
+      if (head.counter <= watched.lastControl) {
+        throw new Violation(12, `${run.name} uses control counter ${head.counter} again`);
+      }
+      watched.lastControl = head.counter;
+      if (payload[1] === CONTROL_HEARTBEAT) run.lastHeartbeatAt = this.#cluster.schedule.now;
+      return;
+    }
+    if (!run.isReady) throw new Violation(101, `${run.name} sends frame ${head.counter}`);
+    const { stream, sealed } = watched;
+    const hash = hashOf(bytes);
+    if (head.counter <= stream.length) {
+      if (sealed[head.counter] !== hash) throw new Violation(12, `${run.name}, frame ${head.counter}`);
+      return;
+    }
+    if (head.counter !== stream.length + 1) {
+      throw new Violation(3, `${run.name} sends frame ${head.counter} after ${stream.length}`);
+    }
+    sealed.push(hash);
+    stream.record(payload);
+  }
+
+  beforeReceive(run: DaemonRun, { head }: Datagram): void {
+    const { before, stream } = this.#of(run);
+    const peer = this.#peer(run, head.incarnation);
+    before.isKnown = peer !== undefined || head.incarnation === run.id;
+    before.digest = before.isKnown ? '' : digestOf(run);
+    before.segments.clear();
+    before.received = peer?.receivedSequence ?? 0;
+    if (stream === undefined || peer === undefined || head.frameClass !== CLASS_STREAM) return;
+    // A frame beyond a hole: no sweep may follow from a run of ops that it is only the end of.
+    if (head.counter <= peer.receivedSequence + 1) return;
+    for (const end of this.streamOf(head.incarnation)?.frames[head.counter]?.ends ?? []) {
+      if (end.begin === head.counter || end.bits !== 12) continue;
+      run.core.table.digests.sum(peer.owner, LEVEL_SEGMENT, end.prefix);
+      before.segments.set(end.prefix, run.core.table.digests.count);
+    }
+  }
+
+  afterReceive(run: DaemonRun, { head }: Datagram): void {
+    const { before } = this.#of(run);
+    if (run.sendsInReceive > ANSWERS_MAX) {
+      throw new Violation(15, `${run.name} answers one frame with ${run.sendsInReceive}`);
+    }
+    const peer = this.#peer(run, head.incarnation);
+    if (peer === undefined) {
+      if (!before.isKnown && digestOf(run) !== before.digest) {
+        throw new Violation(13, `${run.name} believed ${head.incarnation}`);
+      }
+      return;
+    }
+    if (peer.appliedSequence > run.core.replicator.sequence) {
+      throw new Violation(105, `${peer.node} acknowledges ${peer.appliedSequence} to ${run.name}`);
+    }
+    const stream = this.streamOf(head.incarnation);
+    const owner = this.#cluster.runOf(head.incarnation);
+    if (stream === undefined || owner === undefined) return;
+    const current = this.#cluster.machines.find((m) => m.name === peer.node)?.run;
+    if (current?.id !== head.incarnation) this.#of(run).heardFormer = true;
+    this.#sweeps(run, peer, stream, head.counter);
+    this.replicas.afterFrame(run, peer, head.incarnation, stream);
+  }
+
+  /** No sweep by a gapped bracket (invariant 7). */
+  #sweeps(run: DaemonRun, peer: PeerStatus, stream: StreamRecord, sequence: number): void {
+    const { before } = this.#of(run);
+    if (before.segments.size === 0 || peer.receivedSequence !== sequence) return;
+    const note = stream.frames[sequence];
+    for (const [segment, count] of before.segments) {
+      run.core.table.digests.sum(peer.owner, LEVEL_SEGMENT, segment);
+      if (run.core.table.digests.count + note.deletes < count) {
+        throw new Violation(7, `${run.name} sweeps segment ${segment} of ${peer.node} by frame ${sequence}`);
+      }
+    }
+  }
+
+  logged(run: DaemonRun, message: string, node: string): void {
+    const { now } = this.#cluster.schedule;
+    const other = this.#cluster.machines.find((m) => m.name === node)?.run;
+    if (message === 'peer: silent' && other !== undefined) {
+      const unread = run.inbox.find((d) => d.head.incarnation === other.id && now - d.arrivedAt < SILENT_MS);
+      if (unread !== undefined) throw new Violation(103, `${run.name} calls ${node} silent, its frame is not read`);
+    }
+    if (message === 'peer: replaced' && other?.isUp) this.#replaced(run, other, now);
+  }
+
+  /** A living incarnation that can be heard is not replaced by another one of its name. */
+  #replaced(run: DaemonRun, other: DaemonRun, now: number): void {
+    if (this.#peer(run, other.id) !== undefined || now - other.startedAt < 5000) return;
+    const isFree = [run, other].every((r) => r.stalledUntil < now && now - r.runningSince > 3000 && r.slowness === 1);
+    if (!isFree || this.#cluster.isDisturbed(run.name, other.name, 3000)) return;
+    throw new Violation(104, `${run.name} let another daemon take the name ${other.name}`);
+  }
+
+  /** A round of a run's loop has ended. */
+  afterStep(run: DaemonRun): void {
+    const watched = this.#of(run);
+    this.#heartbeat(run);
+    this.#progress(run, watched);
+    this.#restarts(run, watched);
+    this.#limits(run);
+    this.#audits(run, watched);
+    watched.heardFormer = false;
+  }
+
+  #heartbeat(run: DaemonRun): void {
+    const { now } = this.#cluster.schedule;
+    const gap = now - Math.max(run.lastHeartbeatAt, run.runningSince);
+    if (gap > HEARTBEAT_GAP_MS + LOOP_SLACK_MS * run.slowness) {
+      throw new Violation(18, `${run.name} has sent no heartbeat for ${gap.toFixed(0)} ms`);
+    }
+  }
+
+  #progress(run: DaemonRun, watched: Watched): void {
+    const { now } = this.#cluster.schedule;
+    const { replicator, table } = run.core;
+    const isHeld = run.isReady && !replicator.isParked && table.dirtyCount > 0;
+    if (!isHeld || replicator.sequence !== watched.sequence) watched.lastProgressAt = now;
+    watched.sequence = replicator.sequence;
+    const heldMs = now - Math.max(watched.lastProgressAt, run.runningSince);
+    if (heldMs <= HELD_UP_MS + LOOP_SLACK_MS * run.slowness) return;
+    throw new Violation(17, `${run.name} says nothing for ${heldMs.toFixed(0)} ms, ${table.dirtyCount} flows wait`);
+  }
+
+  /** No replica shrinks through its owner's restart (invariants 7 and 10). */
+  #restarts(run: DaemonRun, watched: Watched): void {
+    for (const { name, run: other } of this.#cluster.machines) {
+      if (other === undefined || other === run || other.isReady || !other.isUp) continue;
+      const count = imagesOf(run, name);
+      const id = `${name}:${other.id}`;
+      const kept = watched.kept.get(id);
+      watched.kept.set(id, count);
+      if (kept === undefined || count >= kept || watched.heardFormer) continue;
+      throw new Violation(7, `${run.name} had ${kept} flows of ${name}, which starts again, and has ${count}`);
+    }
+  }
+
+  #limits(run: DaemonRun): void {
+    const { table, replicator } = run.core;
+    const isGood =
+      table.count <= table.capacity &&
+      replicator.quarantine.length <= QUARANTINE_MAX &&
+      table.owners.list().length <= OWNERS_MAX &&
+      replicator.peers().length <= PEERS_MAX;
+    if (!isGood) throw new Violation(16, run.name);
+  }
+
+  /** Whenever all events were read and nothing is hidden, the table is the kernel (invariants 4, 5 and 19). */
+  #audits(run: DaemonRun, watched: Watched): void {
+    const clean = run.counters.get('audit.clean');
+    if (clean !== watched.cleanAudits) {
+      watched.cleanAudits = clean;
+      watched.healedLosses = watched.lossesAtStep;
+      watched.healedStep = run.lastDumpStart;
+    }
+    watched.lossesAtStep = run.eventsLost;
+    const { now } = this.#cluster.schedule;
+    if (now < watched.nextLullAt || !this.isFaithful(run)) return;
+    watched.nextLullAt = now + LULL_INTERVAL_MS;
+    this.lulls++;
+    checkKernel(this.#cluster.machineOf(run), run, now, 'with all events read');
+  }
+
+  /** True if the table must equal the kernel now: it has heard everything, or an audit made up for it. */
+  isFaithful(run: DaemonRun): boolean {
+    const watched = this.#of(run);
+    const machine = this.#cluster.machineOf(run);
+    const { queue } = machine.twin;
+    if (!run.isReady || queue.length > 0 || queue.waiting > 0) return false;
+    return run.eventsLost === watched.healedLosses && machine.lastHiddenChange < watched.healedStep;
+  }
+
+  #peer(run: DaemonRun, incarnation: string): PeerStatus | undefined {
+    return run.core.replicator.peers().find((p) => hexOf(p.incarnation) === incarnation);
+  }
+
+  #of(run: DaemonRun): Watched {
+    return this.#runs.get(run.id) as Watched;
+  }
+}
+
+export const hexOf = (u8: Uint8Array): string =>
+  Buffer.from(u8.buffer, u8.byteOffset, u8.length).toString('hex');
+
+/** Flows of which streams of this node have spoken, whatever its incarnation. */
+function imagesOf(run: DaemonRun, node: string): number {
+  const { owners, digests } = run.core.table;
+  let count = 0;
+  for (const owner of owners.list()) {
+    if (owners.node(owner) !== node) continue;
+    digests.sum(owner, LEVEL_ROOT, 0);
+    count += digests.count;
+  }
+  return count;
+}
+
+/** Changes with everything that a frame could change in a table. */
+function digestOf(run: DaemonRun): string {
+  const { table } = run.core;
+  let text = `${table.count}/${table.dirtyCount}/${table.kernelCount}/${run.core.replicator.peers().length}`;
+  for (const owner of [0, 1, ...table.owners.list()]) {
+    table.digests.sum(owner, LEVEL_ROOT, 0);
+    text += `/${owner}:${table.digests.count},${table.digests.lo},${table.digests.hi}`;
+  }
+  return text;
+}
+
+function hashOf(u8: Uint8Array): number {
+  let h = u8.length;
+  for (let i = 0; i < u8.length; i++) h = Math.imul(h ^ u8[i], 0x01000193);
+  return h >>> 0;
+}
