@@ -35,7 +35,8 @@ import {
 } from './structs.js';
 import { SystemError } from './system-error.js';
 
-const NETLINK_NETFILTER = 12; // linux/netlink.h
+export const NETLINK_ROUTE = 0; // linux/netlink.h, and the next one
+const NETLINK_NETFILTER = 12;
 const SOL_NETLINK = 270; // linux/socket.h
 const NETLINK_ADD_MEMBERSHIP = 1; // linux/netlink.h, and the next four
 const NETLINK_DROP_MEMBERSHIP = 2;
@@ -47,30 +48,8 @@ const SK_MEMINFO_RMEM_ALLOC = 0;
 const SK_MEMINFO_RCVBUF = 1;
 const SK_MEMINFO_DROPS = 8;
 const SK_MEMINFO_BYTES = 36;
-// linux/bpf_common.h
-const BPF_LD_W_ABS = 0x20;
-const BPF_JEQ_K = 0x15;
-const BPF_RET_K = 0x06;
-const NLMSG_PID_OFFSET = 12; // struct nlmsghdr
 
-/** Swaps the bytes of a 32-bit number. */
-export const swap32 = (x: number): number =>
-  ((x << 24) | ((x & 0xff00) << 8) | ((x >>> 8) & 0xff00) | (x >>> 24)) >>> 0;
-
-/**
- * Classic BPF that drops messages whose nlmsg_pid is `portId` and keeps the rest. A BPF load reads the word as
- * big-endian while nlmsg_pid is in host order, so the constant is byte-swapped.
- */
-export function dropPortIdProgram(portId: number): readonly BpfInstruction[] {
-  return [
-    [BPF_LD_W_ABS, 0, 0, NLMSG_PID_OFFSET],
-    [BPF_JEQ_K, 0, 1, swap32(portId)],
-    [BPF_RET_K, 0, 0, 0],
-    [BPF_RET_K, 0, 0, 0xffffffff],
-  ];
-}
-
-/** A nonblocking NETLINK_NETFILTER socket in the network namespace it was opened in. Close it when done. */
+/** A nonblocking netlink socket in the network namespace it was opened in. Close it when done. */
 export class NetlinkSocket {
   readonly fd: number;
   /** The kernel's name for this socket; not the process id but for a process's first netlink socket. */
@@ -86,8 +65,8 @@ export class NetlinkSocket {
   private readonly held: Uint8Array[] = [];
 
   /** Throws SystemError: EPROTONOSUPPORT when the kernel has no nfnetlink. */
-  constructor() {
-    this.fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_NETFILTER);
+  constructor(protocol: typeof NETLINK_ROUTE | typeof NETLINK_NETFILTER = NETLINK_NETFILTER) {
+    this.fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
     if (this.fd < 0) throw new SystemError('open netlink socket', lastErrno());
     try {
       this.check(bind(this.fd, sockaddrNetlink(0), SOCKADDR_NL_BYTES), 'bind netlink socket');

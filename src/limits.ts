@@ -88,14 +88,20 @@ export const COMMIT_SETTLE_MS = 1000;
 export const BULK_MIN_FLOWS = 4096;
 /** How long a demote waits for the stream to have said all. Milliseconds. */
 export const DEMOTE_FLUSH_MS = 1000;
-/** Pause between two slices of a background audit: a slice of 1 ms in 400 is 0.25 % of a core. Milliseconds. */
-export const BACKGROUND_SLICE_PAUSE_MS = 400;
 /** Incarnations that are no peers and whose keys are kept: as many as candidates. */
 export const STRANGER_KEYS_MAX = 32;
 /** Time between two statements of the settings that should agree. Milliseconds. */
 export const SETTINGS_INTERVAL_MS = 10_000;
 /** How long a proven second daemon with this node's name counts as there, after it was last heard. Milliseconds. */
 export const NAME_CONFLICT_MS = 10_000;
+/** A slice of a background audit that took t is followed by a pause of so many t: 0.25 % of a core. */
+export const BACKGROUND_PAUSE_SHARE = 399;
+/** Idle classes that wait to be told; an audit's slice changes under 1,000, and the stream takes them when it rests. */
+export const IDLE_QUEUE_MAX = 1 << 16;
+/** Least time between two readings of this machine's addresses when nothing told that they changed. Milliseconds. */
+export const ADDRESSES_INTERVAL_MS = 30_000;
+/** Addresses of this machine that are told apart; beyond it flows to the others count as passing through. */
+export const OWN_ADDRESSES_MAX = 1 << 16;
 /** Links of one node. */
 export const LINKS_MAX = 8;
 /** Frames of one peer kept because one before them is missing: no more than a window can have sent. */

@@ -14,12 +14,14 @@ import { seedFromText } from '../flow/hash.js';
 import { KernelBatch, type KernelPort, OP_GET } from '../flow/kernel-port.js';
 import type { Log } from '../flow/log.js';
 import { copyRecord, type Memory } from '../flow/record.js';
-import { BACKGROUND_SLICE_PAUSE_MS, SLICE_BUDGET_MS } from '../limits.js';
-import type { Mode, PeerEvent } from '../replication/ports.js';
+import { BACKGROUND_PAUSE_SHARE, SLICE_BUDGET_MS } from '../limits.js';
+import type { Mode, PeerEvent, ReplicatorPorts } from '../replication/ports.js';
 import { Replicator } from '../replication/replicator.js';
 import { EventRules } from '../table/event-rules.js';
 import { FlowTable } from '../table/flow-table.js';
+import { IdleClasses } from '../table/idle-classes.js';
 import { OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
+import { YoungFlows } from '../table/young-flows.js';
 import type { Cipher } from '../wire/cipher.js';
 import { JobQueue, PRIORITY_BACKGROUND, PRIORITY_CHANGE, PRIORITY_CHECK, PRIORITY_START } from './jobs.js';
 
@@ -63,6 +65,10 @@ export interface CoreOptions {
   readonly restored?: PersistedState;
   /** True for flows that never enter the table. */
   readonly ignore?: (m: Memory, at: number) => boolean;
+  /** True for records that the stream may speak of: the filter on what changes in a flow's life. */
+  readonly passes?: (m: Memory, at: number) => boolean;
+  /** Age from which on a flow is told. Milliseconds; absent or 0: at once. */
+  readonly minAgeMs?: number;
 }
 
 /** What the owner of a core does next: another turn at once, after a moment, or when something comes. */
@@ -85,6 +91,8 @@ export class Core {
   readonly ports: CorePorts;
   readonly options: CoreOptions;
   readonly jobs: JobQueue;
+  readonly idle: IdleClasses;
+  readonly #young: YoungFlows | undefined;
   readonly audits: AuditTotals = { reason: '', runs: 0, unclean: 0, repaired: 0, lastDurationMs: 0 };
   /** joining: flows are unclassified, nothing is shipped. ready: all rules of a running node hold. */
   state: 'joining' | 'ready' = 'joining';
@@ -92,6 +100,8 @@ export class Core {
   #isFirstWhole = false;
   #lostSeen = 0;
   #nextAuditAt = Number.POSITIVE_INFINITY;
+  /** A background audit rests until then. */
+  #restsUntil = 0;
   readonly #question = new KernelBatch(1);
 
   constructor(ports: CorePorts, options: CoreOptions) {
@@ -101,6 +111,8 @@ export class Core {
     const seed = seedFromText(options.cluster);
     this.table = new FlowTable({ seed, ...(options.maxFlows ? { maxFlows: options.maxFlows } : {}) });
     this.generations = new AuditGenerations(this.table);
+    this.idle = new IdleClasses(this.table);
+    this.#young = options.minAgeMs ? new YoungFlows(this.table, options.minAgeMs) : undefined;
     this.replicator = this.#makeReplicator();
     this.rules = new EventRules({
       table: this.table,
@@ -109,6 +121,7 @@ export class Core {
       isPrimary: () => this.replicator.role === 'primary',
       get: (m, at, found) => this.#ask(m, at, found),
       ...(options.ignore ? { ignore: options.ignore } : {}),
+      ...(options.passes ? { passes: options.passes } : {}),
     });
     this.jobs = new JobQueue(ports.log);
     const { restored } = options;
@@ -132,16 +145,23 @@ export class Core {
 
   /** One slice of everything, some milliseconds at most. Without news (a mere tick) the kernel need not be asked. */
   turn(now: number, hasNews = true): TurnState {
-    const isAsked = hasNews || this.jobs.current !== undefined;
+    const isAsked = hasNews || this.#isWorking(now);
     const hasEvents = isAsked && this.ports.kernel.drain(this.rules, SLICE_BUDGET_MS);
     if (isAsked && !hasEvents) this.#emptied++;
     this.#steer(now);
+    this.#young?.step(now);
     const job = this.jobs.step(now);
     const sequence = this.replicator.sequence;
     this.replicator.isRepairDeferred = this.jobs.current?.priority === PRIORITY_CHANGE;
     const hasMore = this.replicator.flush(now);
     if (hasEvents || job === 'more' || (hasMore && this.replicator.sequence !== sequence)) return 'more';
     return job === 'wait' || hasMore ? 'wait' : 'idle';
+  }
+
+  /** Some job has something to do now; a background audit that rests has not. */
+  #isWorking(now: number): boolean {
+    const job = this.jobs.current;
+    return job !== undefined && (job.priority !== PRIORITY_BACKGROUND || now >= this.#restsUntil);
   }
 
   /** An audit is due as soon as nothing else runs: own writes and what was not heard meanwhile are to be checked. */
@@ -170,7 +190,9 @@ export class Core {
       log,
       emptied: () => this.#emptied,
       isPrimary: () => this.role === 'primary',
+      idle: this.idle,
       ...(this.options.ignore ? { ignore: this.options.ignore } : {}),
+      ...(this.options.passes ? { passes: this.options.passes } : {}),
     };
   }
 
@@ -199,20 +221,22 @@ export class Core {
     const startedAt = this.ports.clock();
     const isPaced = reason === 'background';
     this.audits.reason = reason;
-    let nextAt = 0;
+    this.#restsUntil = 0;
     const end = (isFound: boolean): void => {
       this.#audited(audit, startedAt);
-      // What an audit that was cut short would have found is still to be found.
-      if (!isFound) this.#nextAuditAt = 0;
+      // What an audit that was cut short would have found is still to be found, at the same pace.
+      if (!isFound) this.#nextAuditAt = isPaced ? this.ports.clock() : 0;
       onDone?.();
     };
     this.jobs.add({
       name: 'audit',
       priority: isPaced ? PRIORITY_BACKGROUND : mode === 'first' ? PRIORITY_START : PRIORITY_CHECK,
       step: (now) => {
-        if (isPaced && now < nextAt) return 'idle';
-        nextAt = now + BACKGROUND_SLICE_PAUSE_MS;
+        if (isPaced && now < this.#restsUntil) return 'idle';
+        const beganAt = this.ports.clock();
         const isDone = audit.step(now);
+        const endedAt = this.ports.clock();
+        if (isPaced) this.#restsUntil = endedAt + (endedAt - beganAt) * BACKGROUND_PAUSE_SHARE;
         const { phase } = audit.progress;
         // Flows that a later attempt finds are nobody's any more, so a first audit has one good attempt.
         const isEnough = mode === 'first' && audit.isWhole && phase === 'pause';
@@ -238,11 +262,11 @@ export class Core {
   }
 
   #audited(audit: Audit, startedAt: number): void {
-    const { attempts, repaired, added, removed } = audit.progress;
+    const { attempts, repaired, added, removed, left } = audit.progress;
     const now = this.ports.clock();
     this.audits.runs++;
     this.audits.unclean += Math.max(0, attempts - 1);
-    this.audits.repaired += audit.mode === 'first' ? 0 : repaired + added + removed;
+    this.audits.repaired += audit.mode === 'first' ? 0 : repaired + added + removed + left;
     this.audits.lastDurationMs = now - startedAt;
     this.#nextAuditAt = now + this.options.auditIntervalMs;
     this.#lostSeen = Math.max(this.#lostSeen, this.ports.kernel.eventsLost());
@@ -294,11 +318,24 @@ export class Core {
         ...(ports.cipher ? { cipher: ports.cipher } : {}),
         counters: ports.counters,
         log: ports.log,
+        ...this.#filterPorts(),
+        nextIdle: () => this.idle.next(),
         onPeer: (event) => this.#heard(event),
         onConflict: () => ports.counters.count('conflict.own-flow'),
       },
       options,
     );
+  }
+
+  /** The stream asks at the flush; a filter that lets everything pass is not asked at all. */
+  #filterPorts(): Pick<ReplicatorPorts, 'passes'> {
+    const { passes } = this.options;
+    const young = this.#young;
+    if (young === undefined) return passes ? { passes } : {};
+    // Age is asked first: it counts from the birth, not from when the rest began to pass.
+    return {
+      passes: (m, at, slot) => young.admits(slot, this.ports.clock()) && (passes?.(m, at) ?? true),
+    };
   }
 
   #heard({ type, node }: PeerEvent): void {

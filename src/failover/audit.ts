@@ -17,13 +17,14 @@ import {
 } from '../flow/kernel-port.js';
 import type { Log } from '../flow/log.js';
 import { keyEqual } from '../flow/merge.js';
-import type { Memory } from '../flow/record.js';
+import { type Memory, OFF_IDLE } from '../flow/record.js';
 import { AUDIT_PAUSE_MAX_MS, AUDIT_PAUSE_MIN_MS, INJECT_BATCH } from '../limits.js';
 import type { FlowTable } from '../table/flow-table.js';
+import type { IdleClasses } from '../table/idle-classes.js';
 import { DEAD, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED, PENDING, SHADOW } from '../table/slot-bits.js';
 import type { AuditGenerations } from './audit-generations.js';
 import { ENOENT } from './errno.js';
-import { KernelTruth, ROW_ADDED, ROW_REPAIRED } from './kernel-truth.js';
+import { KernelTruth, type Passes, ROW_ADDED, ROW_REFUSED, ROW_REPAIRED } from './kernel-truth.js';
 import type { Clock, Emptied } from './ports.js';
 import { DONE, GO_ON, runSlice, WAIT } from './slice.js';
 
@@ -43,9 +44,13 @@ export interface AuditParts {
   readonly emptied: Emptied;
   readonly isPrimary: () => boolean;
   /** EventRules: what a DESTROY does to a slot. */
-  readonly rules: { gone(slot: number): void };
+  readonly rules: { gone(slot: number): void; leave(slot: number): void };
   /** True for flows that never enter the table (filters). */
   readonly ignore?: (m: Memory, at: number) => boolean;
+  /** True for records of which the stream speaks (the filter on what changes). */
+  readonly passes?: Passes;
+  /** Takes note of how idle the flows are. */
+  readonly idle?: IdleClasses;
   readonly log?: Log;
 }
 
@@ -59,6 +64,8 @@ export interface AuditProgress {
   added: number;
   repaired: number;
   removed: number;
+  /** Flows that are no longer replicated: this machine's addresses have changed. */
+  left: number;
   /** Events that got lost while it ran, over all attempts. */
   lost: number;
 }
@@ -73,6 +80,7 @@ export class Audit {
     added: 0,
     repaired: 0,
     removed: 0,
+    left: 0,
     lost: 0,
   };
   /** A dump was whole once: the table has every flow that was there all along (mirrorReady needs this). */
@@ -95,7 +103,7 @@ export class Audit {
   constructor(parts: AuditParts, mode: AuditMode) {
     this.#parts = parts;
     this.mode = mode;
-    this.#truth = new KernelTruth(parts.table, parts.counters, parts.isPrimary);
+    this.#truth = new KernelTruth(parts.table, parts.counters, parts.isPrimary, parts.passes);
   }
 
   /** Works for one slice; true when the audit is done, which means: was clean. */
@@ -161,17 +169,34 @@ export class Audit {
   #row(m: Memory, at: number): void {
     this.progress.rows++;
     const { table, ignore } = this.#parts;
-    if (ignore?.(m, at)) return;
     const slot = table.find(m, at);
+    if (ignore?.(m, at)) {
+      this.#ignored(slot);
+      return;
+    }
     if (slot >= 0 && table.shown(slot) === this.#generation) return; // an event was newer, or shown twice
     // A tombstone from before the audit: the row may be older than the DESTROY (F10), or another life. Ask.
     if (slot >= 0 && (table.bits(slot) & DEAD) !== 0) this.#queue(slot, m, at);
     else this.#take(slot, m, at);
   }
 
+  /** The kernel has a flow that is not replicated, or no longer is. */
+  #ignored(slot: number): void {
+    const { table, rules } = this.#parts;
+    if (slot < 0 || (table.bits(slot) & (DEAD | PENDING)) !== 0) return;
+    if (table.owner(slot) > OWNER_UNCLASSIFIED) {
+      // A peer speaks of it all the same; what it says stays, and that our kernel has the flow is true.
+      table.setBits(slot, KERNEL);
+      table.setShown(slot, this.#generation);
+      return;
+    }
+    rules.leave(slot);
+    this.progress.left++;
+  }
+
   /** The kernel has the flow, and nothing newer is known. */
   #take(slot: number, m: Memory, at: number): void {
-    const { table } = this.#parts;
+    const { table, idle } = this.#parts;
     const timeS = (this.#nowMs / 1000) >>> 0;
     if (slot >= 0 && (table.bits(slot) & PENDING) !== 0) return; // a promote has judged, or will
     if (slot < 0) {
@@ -179,7 +204,9 @@ export class Audit {
       if (slot < 0) return;
       this.progress.added++;
     } else {
+      const idleClass = table.memory.u8[table.recordAt(slot) + OFF_IDLE];
       const outcome = this.#truth.confirm(slot, m, at, timeS);
+      if (outcome !== ROW_ADDED && outcome !== ROW_REFUSED) idle?.judge(slot, idleClass, m, at, timeS);
       if (outcome === ROW_ADDED) slot = table.find(m, at);
       if (outcome === ROW_ADDED) this.progress.added++;
       if (outcome === ROW_REPAIRED) this.progress.repaired++;
@@ -229,7 +256,7 @@ export class Audit {
   }
 
   #answer(i: number): void {
-    const { table, counters } = this.#parts;
+    const { table, counters, ignore } = this.#parts;
     const batch = this.#batch;
     // The slot number may mean another flow by now: rows before this answer can have removed and inserted.
     const slot = table.find(batch.memory, batch.at[i]);
@@ -237,7 +264,8 @@ export class Audit {
     const found = batch.foundAt[i];
     // A GET also finds a flow whose reply tuple this is: that is not the flow asked for.
     if (found >= 0 && keyEqual(batch.found, found, batch.memory, batch.at[i])) {
-      this.#take(slot, batch.found, found);
+      if (ignore?.(batch.found, found)) this.#ignored(slot);
+      else this.#take(slot, batch.found, found);
     } else if (batch.errno[i] === ENOENT || found >= 0) {
       if (slot < 0 || (table.bits(slot) & (KERNEL | DEAD)) !== KERNEL) return;
       this.#parts.rules.gone(slot);

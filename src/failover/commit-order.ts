@@ -1,4 +1,7 @@
-/** The order in which a commit creates flows: masters before their children, live ones first, newest first. */
+/**
+ * The order in which a commit creates flows: live ones first, of those masters before their children, then the newest.
+ * A master is as live as the liveliest of its children, so that none of them waits for it or comes before it.
+ */
 import {
   IPPROTO_TCP,
   IPS_ASSURED,
@@ -12,6 +15,7 @@ import {
   findPart,
   MAX_RECORD_BYTES,
   type Memory,
+  OFF_IDLE,
   OFF_KEY,
   OFF_ORIG_L4,
   OFF_PROTOCOL,
@@ -21,6 +25,7 @@ import {
   PART_MASTER,
 } from '../flow/record.js';
 import type { FlowTable } from '../table/flow-table.js';
+import { IDLE_LONG, IDLE_ONCE } from '../table/idle-classes.js';
 
 const RADIX_BITS = 10;
 const RADIX = 1 << RADIX_BITS;
@@ -34,9 +39,18 @@ const PER_TURN = 8192;
 const LIVE = 0;
 const UNKNOWN = 1;
 const IDLE = 2;
+const CLASS_SHIFT = AGE_BITS + 2;
 
-/** 0: live, 1: unknown, 2: on its way out or only just begun. */
+/** What the flow's state says, and what its owner's audits saw of its packets, whichever is worse. */
 function livenessOf(m: Memory, at: number): number {
+  const idleClass = m.u8[at + OFF_IDLE];
+  // A flow that no audit has judged is young, or its owner had no time: its state alone tells.
+  const seen = idleClass >= IDLE_LONG ? IDLE : idleClass >= IDLE_ONCE ? UNKNOWN : LIVE;
+  return Math.max(seen, stateLiveness(m, at));
+}
+
+/** LIVE, UNKNOWN, or IDLE: on its way out or only just begun. */
+function stateLiveness(m: Memory, at: number): number {
   const addr = addressBytes(m, at);
   const status = m.u32[(at + offStatus(addr)) >>> 2];
   if (m.u8[at + OFF_PROTOCOL] === IPPROTO_TCP) {
@@ -56,6 +70,8 @@ export class CommitOrder {
   #otherSlots: Int32Array;
   #otherKeys: Uint32Array;
   readonly #counts = new Uint32Array(RADIX);
+  /** By slot of a master: IDLE less the class of its liveliest child; 0 for most. */
+  readonly #raised: Uint8Array;
   #pass = 0;
   #isCounted = false;
   #at = 0;
@@ -68,6 +84,7 @@ export class CommitOrder {
     this.#keys = new Uint32Array(capacity);
     this.#otherSlots = new Int32Array(capacity);
     this.#otherKeys = new Uint32Array(capacity);
+    this.#raised = new Uint8Array(table.capacity);
   }
 
   /** Adds a slot; false when there is no room. `nowS` makes the age of its last change. */
@@ -76,9 +93,10 @@ export class CommitOrder {
     const table = this.#table;
     const at = table.recordAt(slot);
     const age = Math.min(AGE_MAX, Math.max(0, nowS - table.changedTime(slot)));
-    const depth = this.#depthOf(table.memory, at);
+    const liveness = livenessOf(table.memory, at);
+    const depth = this.#depthOf(table.memory, at, IDLE - liveness);
     this.#slots[this.length] = slot;
-    this.#keys[this.length++] = (((depth << 2) | livenessOf(table.memory, at)) << AGE_BITS) | age;
+    this.#keys[this.length++] = (liveness << CLASS_SHIFT) | (depth << AGE_BITS) | age;
     return true;
   }
 
@@ -97,7 +115,11 @@ export class CommitOrder {
   #count(): void {
     const shift = this.#pass * RADIX_BITS;
     const end = Math.min(this.length, this.#at + PER_TURN);
-    for (let i = this.#at; i < end; i++) this.#counts[(this.#keys[i] >>> shift) & (RADIX - 1)]++;
+    for (let i = this.#at; i < end; i++) {
+      // All children are known now, and masters take their class.
+      if (this.#pass === 0) this.#raise(i);
+      this.#counts[(this.#keys[i] >>> shift) & (RADIX - 1)]++;
+    }
     this.#at = end;
     if (end < this.length) return;
     let sum = 0;
@@ -128,8 +150,14 @@ export class CommitOrder {
     this.#pass++;
   }
 
-  /** How many masters stand above the flow: 0 for most, 1 for a data connection. */
-  #depthOf(m: Memory, at: number): number {
+  #raise(i: number): void {
+    const best = IDLE - this.#raised[this.#slots[i]];
+    const key = this.#keys[i];
+    if (best < key >>> CLASS_SHIFT) this.#keys[i] = (best << CLASS_SHIFT) | (key & ((1 << CLASS_SHIFT) - 1));
+  }
+
+  /** How many masters stand above the flow: 0 for most, 1 for a data connection. Raises them to its class. */
+  #depthOf(m: Memory, at: number, raise: number): number {
     let depth = 0;
     let part = findPart(m, at, PART_MASTER);
     while (part >= 0 && depth < DEPTH_MAX) {
@@ -137,6 +165,7 @@ export class CommitOrder {
       writeMasterKey(m, at, part, this.#scratch);
       const slot = this.#table.find(this.#scratch, 0);
       if (slot < 0) break;
+      if (this.#raised[slot] < raise) this.#raised[slot] = raise;
       m = this.#table.memory;
       at = this.#table.recordAt(slot);
       part = findPart(m, at, PART_MASTER);

@@ -4,7 +4,7 @@
  */
 import type { Counters } from '../flow/counters.js';
 import { durableEqual, isNewLife } from '../flow/merge.js';
-import { lengthOf, type Memory, OFF_ID, OFF_LENGTH, OFF_TIMEOUT } from '../flow/record.js';
+import { lengthOf, type Memory, OFF_HAS, OFF_ID, OFF_TIMEOUT } from '../flow/record.js';
 import type { FlowTable } from '../table/flow-table.js';
 import { DEAD, FRESH, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
 
@@ -17,16 +17,21 @@ export const ROW_HELD = 3;
 /** The table is full. */
 export const ROW_REFUSED = 4;
 
+/** True if the stream may speak of a flow that looks like this (the filter on state, status and mark). */
+export type Passes = (m: Memory, at: number) => boolean;
+
 /** Brings the table in line with its own kernel. */
 export class KernelTruth {
   readonly #table: FlowTable;
   readonly #counters: Counters;
   readonly #isPrimary: () => boolean;
+  readonly #passes: Passes | undefined;
 
-  constructor(table: FlowTable, counters: Counters, isPrimary: () => boolean) {
+  constructor(table: FlowTable, counters: Counters, isPrimary: () => boolean, passes?: Passes) {
     this.#table = table;
     this.#counters = counters;
     this.#isPrimary = isPrimary;
+    this.#passes = passes;
   }
 
   /** The kernel has this flow, and no slot is known for it: it becomes `owner`'s. Returns the slot, or -1. */
@@ -85,15 +90,20 @@ export class KernelTruth {
 
   /** Unclassified: what the former incarnation of this node may have said, so that peers can start from it. */
   #imageIsRecord(slot: number): void {
-    this.#table.currentHash(slot);
-    this.#table.setImage(slot, this.#table.hash.lo, this.#table.hash.hi);
+    const table = this.#table;
+    if (this.#passes && !this.#passes(table.memory, table.recordAt(slot))) {
+      table.clearImage(slot);
+      return;
+    }
+    table.currentHash(slot);
+    table.setImage(slot, table.hash.lo, table.hash.hi);
   }
 }
 
-/** Copies what is not durable (timeout, id, idle class) between two records of one durable content. */
+/** Copies what this kernel alone knows (timeout, id) between two records of one durable content; the idle class stays. */
 export function copyVolatile(from: Memory, fromAt: number, to: Memory, toAt: number): void {
   if (lengthOf(from, fromAt) !== lengthOf(to, toAt)) throw new RangeError('records differ in length');
-  to.u32[(toAt + OFF_LENGTH) >>> 2] = from.u32[(fromAt + OFF_LENGTH) >>> 2];
+  to.u8[toAt + OFF_HAS] = from.u8[fromAt + OFF_HAS];
   to.u32[(toAt + OFF_TIMEOUT) >>> 2] = from.u32[(fromAt + OFF_TIMEOUT) >>> 2];
   to.u32[(toAt + OFF_ID) >>> 2] = from.u32[(fromAt + OFF_ID) >>> 2];
 }

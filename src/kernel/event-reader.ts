@@ -1,5 +1,5 @@
 import { ENOBUFS, MSG_TRUNC } from '../../native/libc.js';
-import { dropPortIdProgram, NetlinkSocket } from '../../native/netlink-socket.js';
+import { NetlinkSocket } from '../../native/netlink-socket.js';
 import { ReadPacer } from '../../native/read-pacer.js';
 import { DatagramVector } from '../../native/structs.js';
 import type { Counters } from '../flow/counters.js';
@@ -9,6 +9,7 @@ import { EVENT_BATCH } from '../limits.js';
 import { CtnetlinkDecoder } from './decode.js';
 import { DeliveryWatchdog } from './delivery-watchdog.js';
 import { NFNLGRP_CONNTRACK_DESTROY, NFNLGRP_CONNTRACK_NEW, NFNLGRP_CONNTRACK_UPDATE } from './enums.js';
+import { type EventFilter, eventProgram } from './event-program.js';
 import { tableFill } from './sysctl.js';
 
 /**
@@ -28,6 +29,8 @@ export interface EventReaderOptions {
   readonly isReliable: boolean;
   /** Port id of the injector: what it causes is not heard. */
   readonly ownPortId: number;
+  /** Flows of which no event is wanted. */
+  readonly filter?: EventFilter;
   readonly counters: Counters;
   readonly log: Log;
 }
@@ -61,7 +64,7 @@ export class EventReader {
       this.socket.ignoreOverruns();
       if (options.isReliable) this.socket.setReliable(true);
       // Before the groups are joined, or the first own writes would slip in.
-      this.socket.attachFilter(dropPortIdProgram(options.ownPortId));
+      this.attachFilter();
       this.socket.joinGroup(NFNLGRP_CONNTRACK_NEW);
       this.socket.joinGroup(NFNLGRP_CONNTRACK_UPDATE);
       this.socket.joinGroup(NFNLGRP_CONNTRACK_DESTROY);
@@ -69,6 +72,14 @@ export class EventReader {
       this.socket.close();
       throw error;
     }
+  }
+
+  private attachFilter(): void {
+    const { ownPortId, filter, log } = this.options;
+    const program = eventProgram(ownPortId, filter);
+    if (program === undefined)
+      log('info', 'the filter is too long for the kernel, events pass to be filtered here');
+    this.socket.attachFilter(program ?? eventProgram(ownPortId)!);
   }
 
   /** Calls `onReady` whenever events may wait; it shall call `drain`, and is called again if that left some. */

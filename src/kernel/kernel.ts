@@ -5,6 +5,7 @@ import type { EventSink, KernelBatch, KernelPort, RowSink } from '../flow/kernel
 import type { Log } from '../flow/log.js';
 import { EVENT_BUFFER_DEFAULT_BYTES } from '../limits.js';
 import { Dumper } from './dumper.js';
+import type { EventFilter } from './event-program.js';
 import { EventReader } from './event-reader.js';
 import { Injector } from './injector.js';
 import { ConntrackMissingError, NetAdminMissingError } from './kernel-error.js';
@@ -17,6 +18,8 @@ export interface KernelOptions {
   readonly reliable?: boolean;
   /** Whether dumps of a large, nearly empty table wait on another thread (default no: every call is synchronous). */
   readonly isPooled?: boolean;
+  /** Flows of which no event is wanted; dumps show them all the same. */
+  readonly filter?: EventFilter;
   readonly counters: Counters;
   readonly log: Log;
 }
@@ -60,6 +63,7 @@ export class Kernel implements KernelPort {
         bufferBytes: options.eventBufferBytes ?? EVENT_BUFFER_DEFAULT_BYTES,
         isReliable: options.reliable ?? true,
         ownPortId: injector.socket.portId,
+        ...(options.filter ? { filter: options.filter } : {}),
         counters: options.counters,
         log: options.log,
       });

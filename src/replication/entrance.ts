@@ -7,8 +7,8 @@ import { CLASS_STREAM, FrameReader } from '../wire/frame.js';
 import { CONTROL_HELLO, CONTROL_WELCOME } from '../wire/ops.js';
 import type { Join } from './join.js';
 import { KeyRing } from './key-ring.js';
+import type { Peer } from './peer.js';
 import type { Self } from './self.js';
-import type { StreamIn } from './stream-in.js';
 
 /** Time between two log lines about the same trouble on the link. Milliseconds. */
 const ALARM_INTERVAL_MS = 5000;
@@ -25,7 +25,7 @@ export class Entrance {
   namesakeAt = Number.NEGATIVE_INFINITY;
   readonly #self: Self;
   readonly #join: Join;
-  readonly #in: StreamIn;
+  readonly #isNew: (peer: Peer, sequence: number) => boolean;
   readonly #keys: KeyRing;
   readonly #alarmedAt: Record<Alarm, number> = {
     name: Number.NEGATIVE_INFINITY,
@@ -33,10 +33,11 @@ export class Entrance {
     seal: Number.NEGATIVE_INFINITY,
   };
 
-  constructor(self: Self, join: Join, streamIn: StreamIn, cluster: string) {
+  /** `isNew`: whether a stream frame of a peer is one to look into. */
+  constructor(self: Self, join: Join, cluster: string, isNew: (peer: Peer, sequence: number) => boolean) {
+    this.#isNew = isNew;
     this.#self = self;
     this.#join = join;
-    this.#in = streamIn;
     this.frame = new FrameReader(cluster);
     this.#keys = new KeyRing(self.ports.cipher);
   }
@@ -57,8 +58,8 @@ export class Entrance {
       return false;
     }
     const peer = self.peerOf(frame);
-    if (peer !== undefined && frame.frameClass === CLASS_STREAM && !this.#in.isNew(peer, frame.counter)) {
-      // What was resent for others, or came on two links: opening it would cost more than all that is done with it.
+    if (peer !== undefined && frame.frameClass === CLASS_STREAM && !this.#isNew(peer, frame.counter)) {
+      // What was resent for others, or came on two links: opening it would cost more than it is worth.
       counters.count('stream.duplicate');
       return false;
     }

@@ -81,7 +81,8 @@ export class Replicator {
     this.#resender = new Resender(this.#self, this.#ring, sequence);
     this.#sweep = new OrphanSweep(this.#self);
     this.#join = new Join(this.#self, sequence, this.#sweep);
-    this.#entrance = new Entrance(this.#self, this.#join, this.#in, options.cluster);
+    const isNew = (peer: Peer, sequence: number) => this.#in.isNew(peer, sequence);
+    this.#entrance = new Entrance(this.#self, this.#join, options.cluster, isNew);
     this.#heartbeats = new Heartbeats(this.#self, this.#window, sequence);
   }
 

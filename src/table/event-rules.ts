@@ -39,6 +39,8 @@ export interface EventRulesOptions {
   isPrimary(): boolean;
   /** True for a (whole, merged) record that is not replicated: sync links, local flows, the user's filter. */
   ignore?(m: Memory, at: number): boolean;
+  /** True for (merged) records of which the stream speaks: the filter on state, status and mark. */
+  passes?(m: Memory, at: number): boolean;
   /** True if the port id is one of this process's own writers. */
   isEcho?(portId: number): boolean;
   /** Asks the kernel for the flow with this original tuple: its record to `found` at 0 and true, or false. */
@@ -101,6 +103,14 @@ export class EventRules implements EventSink {
     else this.#bury(slot);
   }
 
+  /** The flow of this slot is no longer one that is replicated; the kernel may have it still. A peer's slot stays. */
+  leave(slot: number): void {
+    this.#options.counters.count('event.ignored');
+    if (slot < 0) return;
+    if (this.#table.owner(slot) > OWNER_UNCLASSIFIED) this.#table.setBits(slot, KERNEL | TOUCHED);
+    else if ((this.#table.bits(slot) & DEAD) === 0) this.#bury(slot);
+  }
+
   /**
    * The flow waits for its commit: its record is what a peer said, and must not be lost over what the kernel picked
    * up meanwhile. The commit asks the kernel and judges between the two.
@@ -113,7 +123,7 @@ export class EventRules implements EventSink {
   #created(slot: number, m: Memory, at: number): void {
     const table = this.#table;
     if (this.#options.ignore?.(m, at)) {
-      this.#leave(slot);
+      this.leave(slot);
       return;
     }
     if (slot < 0) this.#insert(m, at, 0, true);
@@ -140,10 +150,7 @@ export class EventRules implements EventSink {
       this.#ask(slot, m, at);
       return;
     }
-    if (this.#options.ignore?.(this.#merged, 0)) {
-      this.#leave(slot);
-      return;
-    }
+    // What is ignored never changes in a life, so it was asked when the life began.
     this.#set(slot, this.#merged, 0, 0);
   }
 
@@ -162,7 +169,7 @@ export class EventRules implements EventSink {
   #destroyed(slot: number, m: Memory, at: number, portId: number): void {
     const table = this.#table;
     if (slot < 0 || (table.bits(slot) & DEAD) !== 0) {
-      if (table.auditGeneration === 0) return;
+      if (table.auditGeneration === 0 || (slot < 0 && this.#options.ignore?.(m, at))) return;
       // The dump may still show it (F10).
       const dead = slot >= 0 ? slot : table.insert(m, at, OWNER_SELF, DEAD);
       if (dead >= 0) table.keepTombstone(dead);
@@ -187,7 +194,7 @@ export class EventRules implements EventSink {
       return;
     }
     if (slot >= 0 && table.owner(slot) > OWNER_UNCLASSIFIED) this.#updatedHeld(slot, found);
-    else if (this.#options.ignore?.(found, 0)) this.#leave(slot);
+    else if (this.#options.ignore?.(found, 0)) this.leave(slot);
     else if (slot < 0) this.#insert(found, 0, 0);
     else this.#replace(slot, found, 0);
   }
@@ -232,17 +239,13 @@ export class EventRules implements EventSink {
     table.setBits(slot, KERNEL | fresh | touched);
     if (table.owner(slot) === OWNER_UNCLASSIFIED) {
       // Whatever it becomes, it is known as it is now: its image follows until it has an owner.
-      table.currentHash(slot);
-      table.setImage(slot, table.hash.lo, table.hash.hi);
+      if (this.#options.passes?.(table.memory, table.recordAt(slot)) === false) table.clearImage(slot);
+      else {
+        table.currentHash(slot);
+        table.setImage(slot, table.hash.lo, table.hash.hi);
+      }
     } else table.markDirty(slot);
     this.#note(slot);
-  }
-
-  /** The flow is no longer one that is replicated. */
-  #leave(slot: number): void {
-    this.#options.counters.count('event.ignored');
-    if (slot < 0 || this.#table.owner(slot) > OWNER_UNCLASSIFIED) return;
-    if ((this.#table.bits(slot) & DEAD) === 0) this.#bury(slot);
   }
 
   #bury(slot: number): void {

@@ -20,6 +20,10 @@ export const PENDING = 128;
 export const REJECTED = 256;
 /** Tombstone that a running audit needs for two more dump reads. Managed by the table. */
 export const KEPT = 512;
+/** Own, and younger than `replicate.min_age`: queued again when it is old enough. */
+export const YOUNG = 1024;
+/** Own, and was found old enough. A new life loses both. */
+export const AGED = 2048;
 /** The slot is in use. Managed by the table. */
 export const USED = 0x8000;
 

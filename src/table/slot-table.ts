@@ -9,7 +9,7 @@ import { DirtyQueue } from './dirty-queue.js';
 import { Owners } from './owners.js';
 import { SEGMENTS, segmentOf } from './segment-index.js';
 import { Slab } from './slab.js';
-import { DEAD, DIRTY, KEPT, KERNEL, OWNER_SELF, SHADOW, USED } from './slot-bits.js';
+import { AGED, DEAD, DIRTY, FRESH, KEPT, KERNEL, OWNER_SELF, SHADOW, USED, YOUNG } from './slot-bits.js';
 import {
   SLOT_WORDS,
   Slots,
@@ -222,6 +222,8 @@ export abstract class SlotTable {
     if ((next & DIRTY) !== 0 && this.owner(slot) !== OWNER_SELF) next &= ~DIRTY;
     if ((next & DEAD) === 0) next &= ~KEPT;
     if ((next & SHADOW) !== 0) next &= ~KERNEL;
+    // Another life: its age begins again.
+    if ((~before & next & (FRESH | DEAD)) !== 0) next &= ~(YOUNG | AGED);
     const changed = before ^ next;
     if (changed === 0) return;
     const moves = (changed & (DIRTY | DEAD)) !== 0;

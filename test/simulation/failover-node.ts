@@ -103,6 +103,7 @@ export class FailoverNode {
     return new Audit(
       {
         ...this.parts,
+        rules: this.rules,
         generations: this.generations,
         isPrimary: () => this.role === 'primary',
       },

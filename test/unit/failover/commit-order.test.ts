@@ -9,6 +9,8 @@ import {
   TCP_CONNTRACK_SYN_SENT,
   TCP_CONNTRACK_TIME_WAIT,
 } from '../../../src/flow/conntrack-enums.js';
+import { OFF_IDLE } from '../../../src/flow/record.js';
+import { IDLE_LIVE, IDLE_LONG, IDLE_ONCE, IDLE_UNKNOWN } from '../../../src/table/idle-classes.js';
 import { DEAD, KERNEL, OWNER_SELF, PENDING, REJECTED } from '../../../src/table/slot-bits.js';
 import { FailoverNode } from '../../simulation/failover-node.js';
 import { seededRandom } from '../../simulation/kernel-twin.js';
@@ -26,7 +28,7 @@ const tcp = (port: number, more: Partial<FlowDescription> = {}): FlowDescription
 });
 
 describe('the order of a commit', () => {
-  it('is masters before children, then live ones, then the newest', () => {
+  it('is live ones first, of those masters before children, then the newest', () => {
     const { table } = new FailoverNode();
     const add = (flow: FlowDescription, timeS: number): number => {
       const slot = table.insert(makeRecord(flow).m, 0, OWNER_SELF);
@@ -44,7 +46,40 @@ describe('the order of a commit', () => {
     for (let slot = 0; slot < table.slotLimit; slot++) order.add(slot, 100);
     while (!order.sortStep());
     const sorted = Array.from({ length: order.length }, (_, i) => order.slotAt(i));
-    expect(sorted).toEqual([recent, master, old, young, ending, child, grandchild]);
+    expect(sorted).toEqual([recent, master, old, child, grandchild, young, ending]);
+  });
+
+  it('follows what the owner saw of the flows, and a master is as live as its liveliest child', () => {
+    const { table } = new FailoverNode();
+    const add = (flow: FlowDescription, idleClass: number): number => {
+      const slot = table.insert(makeRecord(flow).m, 0, OWNER_SELF);
+      table.memory.u8[table.recordAt(slot) + OFF_IDLE] = idleClass;
+      return slot;
+    };
+    const idleChild = add(tcp(21, { master: tcp(20) }), IDLE_LONG);
+    const liveGrandchild = add(tcp(12, { master: tcp(11) }), IDLE_LIVE);
+    const idle = add(tcp(1), IDLE_LONG);
+    const once = add(tcp(2), IDLE_ONCE);
+    const never = add(tcp(3), IDLE_UNKNOWN);
+    const live = add(tcp(4), IDLE_LIVE);
+    const middle = add(tcp(11, { master: tcp(10) }), IDLE_LONG);
+    const idleMaster = add(tcp(10), IDLE_LONG);
+    const masterOfIdle = add(tcp(20), IDLE_LONG);
+    const order = new CommitOrder(table, 20);
+    for (let slot = 0; slot < table.slotLimit; slot++) order.add(slot, 0);
+    while (!order.sortStep());
+    const sorted = Array.from({ length: order.length }, (_, i) => order.slotAt(i));
+    expect(sorted).toEqual([
+      never,
+      live,
+      idleMaster,
+      middle,
+      liveGrandchild,
+      once,
+      idle,
+      masterOfIdle,
+      idleChild,
+    ]);
   });
 
   it('is found in turns of a few milliseconds, and is the same as a plain sort', () => {

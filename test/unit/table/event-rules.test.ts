@@ -24,6 +24,8 @@ let rules: EventRules;
 let counters: CounterMap;
 let kernel: Map<string, RecordInMemory>;
 let isPrimary: boolean;
+/** Flows with this mark are in the table, and the stream is silent about them. */
+const STOPPED_MARK = 77;
 let ignored: number;
 let peer: number;
 
@@ -77,6 +79,7 @@ beforeEach(() => {
     now: () => 7_500,
     isPrimary: () => isPrimary,
     ignore: (m, at) => ignored !== 0 && m.u32[(at + 44) >>> 2] === ignored,
+    passes: (m, at) => m.u32[(at + 44) >>> 2] !== STOPPED_MARK,
     isEcho: (port) => port === 99,
     get: (m, at, found) => {
       const shown = kernel.get([...m.u8.subarray(at + 12, at + 28)].join());
@@ -210,17 +213,26 @@ describe('an UPDATE', () => {
     expect(bits(theirs)).toBe(bit.KERNEL | bit.TOUCHED);
   });
 
-  it('that takes an own flow out of the filter is a delete, one that takes it in is an upsert', () => {
+  it('of a flow that was ignored asks the kernel, and takes it in when it no longer is', () => {
     ignored = 5;
-    send(EVENT_NEW, flow({ mark: 1 }));
-    flush();
-    send(EVENT_UPDATE, flow({ mark: 5 }), { seen: SEEN_MARK });
-    expect(bits(slot())).toBe(bit.DEAD | bit.DIRTY);
-    expect(table.kernelCount).toBe(0);
-    flush();
+    send(EVENT_NEW, flow({ mark: 5 }));
+    expect(slot()).toBe(-1);
+    kernel.set(key(flow()), flow({ mark: 5, state: 3 }));
+    send(EVENT_UPDATE, flow({ mark: 6 }), { seen: SEEN_MARK });
+    expect(slot()).toBe(-1);
     kernel.set(key(flow()), flow({ mark: 6, state: 3 }));
     send(EVENT_UPDATE, flow({ mark: 6 }), { seen: SEEN_MARK });
     expect(holds(slot(), flow({ mark: 6, state: 3 }))).toBe(true);
+  });
+
+  it('of an unclassified flow that the filter stops leaves it without image', () => {
+    send(EVENT_NEW, flow({ mark: 1 }));
+    const s = slot();
+    table.setOwner(s, OWNER_UNCLASSIFIED);
+    send(EVENT_UPDATE, flow({ mark: 2 }), { seen: SEEN_MARK });
+    expect(table.hasImage(s)).toBe(true);
+    send(EVENT_UPDATE, flow({ mark: STOPPED_MARK }), { seen: SEEN_MARK });
+    expect(table.hasImage(s)).toBe(false);
   });
 });
 
