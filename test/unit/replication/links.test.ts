@@ -67,6 +67,17 @@ describe('links', () => {
     expect(a.count('link.switched')).toBe(1);
   });
 
+  it('of which each is heard by one receiver only are not exchanged for each other', () => {
+    const cluster = new SealedCluster(9, 2);
+    const [a] = ['a', 'b', 'c'].map((name) => cluster.start(name));
+    a.create(1, 1);
+    settle(cluster, a);
+    cluster.cuts.add('a>b@0');
+    cluster.cuts.add('a>c@1');
+    cluster.run(4000);
+    expect([a.replicator.dataLink, a.count('link.switched')]).toEqual([0, 0]);
+  });
+
   it('are not changed because this node stood still', () => {
     const { cluster, a, b } = sealedPair(5, 2);
     cluster.nodes.splice(cluster.nodes.indexOf(a), 1);

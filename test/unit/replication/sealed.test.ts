@@ -323,6 +323,14 @@ describe('hostile input under a seal', () => {
     const acks = [{ incarnation: a.incarnation, applied: a.replicator.sequence + 1 }];
     cluster.inject(a, say(b, 1 << 20, { type: 5, acks }));
     expect(a.count('control.ack-beyond')).toBe(1);
+    const applied = a.replicator.sequence + 1;
+    const opinions = [{ incarnation: a.incarnation, applied, verdict: 3, verdictAt: 1, silentMs: [0] }];
+    const state = { sequence: b.replicator.sequence, role: 0, term: 0, isMirrorReady: true };
+    const heartbeat = { versions: OWN_VERSIONS, ...state, opinions, receiveBuffer: 0, mode: 0 };
+    cluster.inject(a, say(b, (1 << 20) + 1, { type: 4, ...heartbeat }));
+    expect(a.count('control.ack-beyond')).toBe(2);
+    // Nothing else in such an opinion is believed either.
+    expect(a.peer('b')?.verdict).toBe('proven');
     expect(a.peer('b')?.appliedSequence).toBeLessThanOrEqual(a.replicator.sequence);
   });
 

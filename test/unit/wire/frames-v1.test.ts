@@ -12,7 +12,7 @@ import { ControlCodec, type ControlMessage, OWN_VERSIONS } from '../../../src/wi
 import { CLASS_CONTROL, CLASS_STREAM, FrameReader, FrameWriter } from '../../../src/wire/frame.js';
 import { OP_END, OpReader } from '../../../src/wire/op-reader.js';
 import { OpWriter } from '../../../src/wire/op-writer.js';
-import { SUMS_WIDTH, WIRE_DELETE, WIRE_UPSERT } from '../../../src/wire/ops.js';
+import { FINE_BITS, SEGMENT_BITS, SUMS_WIDTH, WIRE_DELETE, WIRE_UPSERT } from '../../../src/wire/ops.js';
 import { writeSample } from '../../simulation/sample-records.js';
 
 const FILE = new URL('../../fixtures/frames-v1/frames.txt', import.meta.url);
@@ -90,7 +90,12 @@ const OPS: Record<string, () => Uint8Array> = {
   'upsert, IPv4, NAT, fresh': () => written((ops) => ops.upsert(record(7, 3), 0, true)),
   'upsert, IPv6, parts': () => written((ops) => ops.upsert(record(4, 3), 0, false)),
   delete: () => written((ops) => ops.delete(record(1, 2), 0)),
-  sums: () => written((ops) => ops.sums(1, 0, SUMS)),
+  'scope begin, segment': () => written((ops) => ops.scopeBegin(SEGMENT_BITS, 4095)),
+  'scope end, segment': () => written((ops) => ops.scopeEnd(SEGMENT_BITS, 4095, 3, 0xffffffff, 7)),
+  'scope begin, fine': () => written((ops) => ops.scopeBegin(FINE_BITS, 2 ** 18 - 1)),
+  'scope end, fine': () => written((ops) => ops.scopeEnd(FINE_BITS, 2 ** 18 - 1, 1, 5, 0xfffffffe)),
+  'sums of groups': () => written((ops) => ops.sums(1, 0, SUMS)),
+  'sums of a segment’s fine scopes': () => written((ops) => ops.sums(3, 4095, SUMS)),
   declare: () => written((ops) => ops.declare(9, false, [{ node: 'fw2', incarnation: id(9), cut: 2 ** 33 }])),
   'declare, former': () => written((ops) => ops.declare(0, true, [])),
   role: () => written((ops) => ops.role(1, 1_700_000_000_000)),
