@@ -59,21 +59,15 @@ export class NackAsker {
     } else if (sequence > done && this.#freshAt === Number.POSITIVE_INFINITY) {
       this.#plan(sequence, now + NACK_TAIL_GRACE_MS + random * NACK_JITTER_MS, true);
     }
-    if (now >= this.#retryAt) {
-      const isMoving = applied > this.#appliedAtLast;
-      this.#interval = isMoving ? NACK_RETRY_MIN_MS : Math.min(this.#interval * 2, NACK_RETRY_MAX_MS);
-      this.from = applied + 1;
-    } else if (now >= this.#freshAt) {
-      if (this.#retryAt === Number.POSITIVE_INFINITY) this.#interval = NACK_RETRY_MIN_MS;
-      this.from = done + 1;
-    } else return false;
+    const isRetry = now >= this.#retryAt;
+    if (!isRetry && now < this.#freshAt) return false;
+    this.from = isRetry ? applied + 1 : done + 1;
     if (now >= this.#freshAt) {
       this.#asked = Math.min(sequence, this.known);
       this.#freshAt = Number.POSITIVE_INFINITY;
     }
     this.to = this.#asked;
-    this.#retryAt = now + this.#interval;
-    this.#appliedAtLast = applied;
+    this.#planRetry(applied, isRetry, now);
     this.#isSuppressed = false;
     return true;
   }
@@ -91,6 +85,15 @@ export class NackAsker {
     this.#horizon = horizon;
     this.#freshAt = at;
     this.#isTail = isTail;
+  }
+
+  #planRetry(applied: number, isRetry: boolean, now: number): void {
+    const isMoving = applied > this.#appliedAtLast;
+    this.#appliedAtLast = applied;
+    if (isMoving) this.#interval = NACK_RETRY_MIN_MS;
+    else if (isRetry) this.#interval = Math.min(this.#interval * 2, NACK_RETRY_MAX_MS);
+    // New holes, of which there is one every few milliseconds under load, must not put off the old ones' turn.
+    if (isRetry || this.#retryAt === Number.POSITIVE_INFINITY) this.#retryAt = now + this.#interval;
   }
 
   #rest(sequence: number): void {

@@ -6,7 +6,7 @@
 import { CounterMap } from '../../src/flow/counters.js';
 import { seedFromText } from '../../src/flow/hash.js';
 import { allocateMemory, lengthOf, OFF_KEY, offReplySrc } from '../../src/flow/record.js';
-import type { PeerEvent } from '../../src/replication/ports.js';
+import type { PeerEvent, ReplicatorOptions, ReplicatorPorts } from '../../src/replication/ports.js';
 import { Replicator } from '../../src/replication/replicator.js';
 import { FlowTable } from '../../src/table/flow-table.js';
 import {
@@ -18,6 +18,7 @@ import {
   OWNER_UNCLASSIFIED,
   SHADOW,
 } from '../../src/table/slot-bits.js';
+import { FrameWriter } from '../../src/wire/frame.js';
 import { type Image, ImageLog } from './image-model.js';
 import { NetworkTwin } from './network-twin.js';
 import { Random } from './random.js';
@@ -25,6 +26,12 @@ import { writeSample } from './sample-records.js';
 
 const SEED = seedFromText('simulation');
 const hex = (u8: Uint8Array): string => Buffer.from(u8.buffer, u8.byteOffset, u8.length).toString('hex');
+
+/** What a test sets otherwise than the harness does. */
+export interface MoreOptions {
+  ports?: Partial<ReplicatorPorts>;
+  options?: Partial<ReplicatorOptions>;
+}
 
 /** One run of a node's daemon. */
 export class SimNode {
@@ -41,7 +48,7 @@ export class SimNode {
   isUp = true;
   readonly #scratch = allocateMemory(1024);
 
-  constructor(cluster: SimCluster, name: string, bootId: string, maxFlows: number) {
+  constructor(cluster: SimCluster, name: string, bootId: string, maxFlows: number, more: MoreOptions) {
     this.name = name;
     this.bootId = bootId;
     this.incarnation = cluster.random.bytes(16);
@@ -61,8 +68,9 @@ export class SimNode {
         log: () => undefined,
         onPeer: (event) => this.events.push(event),
         onConflict: (slot) => this.conflicts.push(slot),
+        ...more.ports,
       },
-      { node: name, cluster: 'sim', incarnation: this.incarnation, bootId, mtu: 1500 },
+      { node: name, cluster: 'sim', incarnation: this.incarnation, bootId, mtu: 1500, ...more.options },
     );
   }
 
@@ -142,6 +150,15 @@ export class SimNode {
     this.replicator.setMirrorReady();
   }
 
+  /** A frame as this node could send it, or who knows its incarnation on a link without a seal. */
+  forge(frameClass: number, counter: number, payload: Uint8Array): Uint8Array {
+    const w = new FrameWriter('sim', this.name, this.incarnation);
+    const frame = new Uint8Array(w.headBytes + payload.length);
+    frame.set(payload, w.headBytes);
+    w.finish(frame, frameClass, counter, payload.length);
+    return frame;
+  }
+
   /** A number that changes with the table's contents. */
   digest(): string {
     const { digests, owners } = this.table;
@@ -189,8 +206,8 @@ export class SimCluster {
     this.#maxFlows = maxFlows;
   }
 
-  start(name: string, bootId = `boot-${name}`): SimNode {
-    const node = new SimNode(this, name, bootId, this.#maxFlows);
+  start(name: string, bootId = `boot-${name}`, more: MoreOptions = {}): SimNode {
+    const node = new SimNode(this, name, bootId, this.#maxFlows, more);
     this.nodes.push(node);
     this.runs.set(node.id, node);
     this.network.attach(name, (u8, length) => this.#deliver(node, u8, length));
