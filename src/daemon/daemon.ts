@@ -13,7 +13,8 @@ import { readSysctl } from '../kernel/sysctl.js';
 import { DaemonBackend } from './backend.js';
 import type { Config } from './config.js';
 import { Core } from './core.js';
-import { ignoreAddresses } from './ignored-addresses.js';
+import { FlowChoice } from './flow-choice.js';
+import { KernelSettings } from './kernel-settings.js';
 import { Keys } from './keys.js';
 import { linkAddresses, linkReports, openLinks, smallestMtu } from './links.js';
 import { Logger, type LogThreshold } from './logger.js';
@@ -56,13 +57,15 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
   const { log } = logger;
   const counters = new CounterMap();
   const { eventBufferBytes } = config.kernel;
-  const kernel = Kernel.open({ eventBufferBytes, isPooled: true, counters, log });
+  let core: Core | undefined;
+  const choice = new FlowChoice(config.replicate, linkAddresses(config), log, () => core?.auditSoon());
+  open.push(choice);
+  const kernel = Kernel.open({ eventBufferBytes, isPooled: true, filter: choice.events, counters, log });
   open.push(kernel);
   const keys = new Keys(config.security, log);
-  let core: Core | undefined;
   const links = await openLinks(config, log, (u8, from, to, link) => core?.receive(u8, from, to, link));
   open.push(links);
-  core = makeCore({ config, kernel, links, keys, counters, log });
+  core = makeCore({ config, choice, kernel, links, keys, counters, log });
   const loop = new Loop(core);
   const operations = new Operations(core);
   const startedAt = performance.now();
@@ -115,6 +118,7 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
 
 interface CoreParts {
   readonly config: Config;
+  readonly choice: FlowChoice;
   readonly kernel: Kernel;
   readonly links: LinkGroup;
   readonly keys: Keys;
@@ -122,11 +126,12 @@ interface CoreParts {
   readonly log: Log;
 }
 
-function makeCore({ config, kernel, links, keys, counters, log }: CoreParts): Core {
+function makeCore({ config, choice, kernel, links, keys, counters, log }: CoreParts): Core {
   const bootId = readBootId();
   const stateFile = new StateFile(join(config.stateDir, `${config.node.name}.state`), log);
   const restored = stateFile.read(bootId);
   const { commitTimeoutMs } = config.failover;
+  const settings = new KernelSettings(() => performance.now());
   return new Core(
     {
       kernel,
@@ -138,6 +143,7 @@ function makeCore({ config, kernel, links, keys, counters, log }: CoreParts): Co
       counters,
       log,
       persist: (state) => stateFile.write(state),
+      settings: () => settings.read(),
       ...(keys.cipher === undefined ? {} : { cipher: keys.cipher }),
     },
     {
@@ -154,12 +160,7 @@ function makeCore({ config, kernel, links, keys, counters, log }: CoreParts): Co
         commitTimeoutMs > 0
           ? Math.ceil(commitTimeoutMs / 1000)
           : (readSysctl('tcp_timeout_established') ?? TCP_ESTABLISHED_DEFAULT_S),
-      ignore: ignoreAddresses([
-        ...linkAddresses(config),
-        '127.0.0.1',
-        '::1',
-        ...config.replicate.ignore.addresses,
-      ]),
+      ...choice.options,
       ...(restored === undefined ? {} : { restored }),
     },
   );
