@@ -105,7 +105,7 @@ export const OWN_ADDRESSES_MAX = 1 << 16;
 /** Links of one node. */
 export const LINKS_MAX = 8;
 /** Frames of one peer kept because one before them is missing: no more than a window can have sent. */
-export const REORDER_FRAMES = WINDOW_FRAMES;
+export const REORDER_FRAMES = 1024;
 /** Memory for them, per peer: a window of frames of 1,500 bytes in 2 KiB each. Bytes. */
 export const REORDER_MAX_BYTES = 2 << 20;
 /** Kept frames applied in one go, when the missing one has come: some tenths of a millisecond of work. */
