@@ -241,6 +241,8 @@ describe('the filter after the merge', () => {
     cluster.runUntil(() => cluster.isQuiet(), 2000, 'quiet');
     expect(replica()).toBe(inside);
     expect(a.mirror().size).toBe(100);
+    cluster.run(300); // a MARK came
+    expect(b.events.filter((e) => e.type === 'suspect')).toEqual([]);
     // A repair names only what passes, and deletes the rest.
     passed.from = 4;
     a.replicator.resendAll();
