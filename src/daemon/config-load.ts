@@ -91,7 +91,8 @@ function keyFileProblems(
 /** Of a choice, the problems inside the alternative that was meant: the one whose own type fits. */
 function innerIssues(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
   if (issue.code !== 'invalid_union') return [issue];
-  const isInside = (inner: z.core.$ZodIssue) => inner.path.length > 0 || inner.code === 'unrecognized_keys';
+  const isInside = ({ path, code }: z.core.$ZodIssue) =>
+    path.length > 0 || code === 'unrecognized_keys' || code === 'custom';
   const meant = issue.errors.find((alternative) => alternative.every(isInside));
   return meant?.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] })) ?? [issue];
 }
@@ -135,8 +136,9 @@ const shapeOf = (schema: unknown) => (schema as { shape?: Record<string, unknown
 function unwrapped(schema: unknown): unknown {
   let inner: unknown = schema;
   for (;;) {
-    const { def } = inner as { def?: { innerType?: unknown; in?: unknown; options?: unknown[] } };
-    const next = def?.innerType ?? def?.in ?? def?.options?.find((option) => shapeOf(option));
+    const { def } = (inner ?? {}) as { def?: { innerType?: unknown; in?: unknown; options?: unknown[] } };
+    const isSection = (option: unknown) => shapeOf(unwrapped(option)) !== undefined;
+    const next = def?.innerType ?? def?.in ?? def?.options?.find(isSection);
     if (next === undefined) return inner;
     inner = next;
   }

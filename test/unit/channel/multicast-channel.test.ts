@@ -6,10 +6,11 @@ const open: MulticastChannel[] = [];
 
 async function start(options: Partial<ChannelOptions>, got: string[] = []): Promise<MulticastChannel> {
   const all = { interface: 'lo', address: '127.0.0.1', port: 37801, mtu: 1500, ...options };
-  const channel = await MulticastChannel.open(all, (u8, from, to) => {
+  const channel = new MulticastChannel(all, (u8, from, to) => {
     got.push(Buffer.from(u8.subarray(from, to)).toString());
   });
   open.push(channel);
+  await channel.open();
   return channel;
 }
 
@@ -28,8 +29,8 @@ afterEach(() => {
 describe('a link', () => {
   it('carries frames to one peer, and counts them at both ends', async () => {
     const got: string[] = [];
-    const a = await start({ address: '127.0.0.1', peer: '127.0.0.2' });
-    const b = await start({ address: '127.0.0.2', peer: '127.0.0.1' }, got);
+    const a = await start({ address: '127.0.0.1', peers: ['127.0.0.2'] });
+    const b = await start({ address: '127.0.0.2', peers: ['127.0.0.1'] }, got);
     a.send(Buffer.from('hello, and what is not sent'), 5);
     await until(() => got.length > 0);
     expect(got).toEqual(['hello']);
@@ -37,6 +38,34 @@ describe('a link', () => {
     expect(b.counters).toMatchObject({ receivedFrames: 1, receivedBytes: 5 });
     expect(b.receiveBufferBytes).toBeGreaterThan(0);
     expect(b.ifindex).toBeGreaterThan(0);
+  });
+
+  it('sends each frame to each of several peers, and counts every datagram', async () => {
+    const got: string[][] = [[], []];
+    await start({ address: '127.0.0.2', peers: ['127.0.0.1'] }, got[0]);
+    await start({ address: '127.0.0.3', peers: ['127.0.0.1'] }, got[1]);
+    const a = await start({ address: '127.0.0.1', peers: ['127.0.0.2', '127.0.0.3'] });
+    a.send(Buffer.from('to both'), 7);
+    await until(() => got.every((texts) => texts.length > 0));
+    expect(got).toEqual([['to both'], ['to both']]);
+    expect(a.counters).toMatchObject({ sentFrames: 2, sentBytes: 14, sendErrors: 0, lastError: undefined });
+  });
+
+  it('says that a peer cannot be sent to, although the next one can', async () => {
+    // A broadcast needs SO_BROADCAST: EACCES.
+    const a = await start({ address: '127.0.0.1', peers: ['255.255.255.255', '127.0.0.2'], port: 37805 });
+    a.send(Buffer.from('x'), 1);
+    expect(a.counters).toMatchObject({ sentFrames: 2, sendErrors: 1 });
+    expect(a.counters.lastError).toBe('EACCES');
+    expect(a.isUp).toBe(false);
+  });
+
+  it('carries frames between IPv6 addresses', async () => {
+    const got: string[] = [];
+    const a = await start({ address: '::1', peers: ['::1'], port: 37806 }, got);
+    a.send(Buffer.from('one'), 3);
+    await until(() => got.length === 1);
+    expect(got).toEqual(['one']);
   });
 
   it('carries frames to a group', async () => {
@@ -57,7 +86,7 @@ describe('a link', () => {
   });
 
   it('counts what cannot be sent any more', async () => {
-    const a = await start({ address: '127.0.0.1', peer: '127.0.0.2', port: 37804 });
+    const a = await start({ address: '127.0.0.1', peers: ['127.0.0.2'], port: 37804 });
     a.close();
     a.send(Buffer.from('x'), 1);
     expect(a.counters.sendErrors).toBe(1);

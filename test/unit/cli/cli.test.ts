@@ -1,8 +1,9 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { runCli } from '../../../src/cli/program.js';
+import { ControlError } from '../../../src/control/backend.js';
 import { ControlServer } from '../../../src/control/server.js';
 import { recordFromFlow } from '../../../src/flow/flow.js';
 import { allocateMemory, MAX_RECORD_BYTES } from '../../../src/flow/record.js';
@@ -40,7 +41,16 @@ interface Outcome {
   err: string;
 }
 
-async function run(argv: readonly string[], options: { isInteractive?: boolean; stopAfter?: number } = {}) {
+interface RunOptions {
+  isInteractive?: boolean;
+  /** Lines of the terminal that standard output is. */
+  screenLines?: number;
+  /** Pieces of output after which the user has enough. */
+  stopAfter?: number;
+  onOut?: (pieces: number) => void;
+}
+
+async function run(argv: readonly string[], options: RunOptions = {}) {
   const outcome: Outcome = { code: -1, out: '', err: '' };
   const stop = new AbortController();
   let pieces = 0;
@@ -48,19 +58,20 @@ async function run(argv: readonly string[], options: { isInteractive?: boolean; 
     out: async (text) => {
       outcome.out += text;
       if (++pieces === options.stopAfter) stop.abort();
+      options.onOut?.(pieces);
     },
     err: (text) => {
       outcome.err += text;
     },
     isInteractive: options.isInteractive === true,
-    signal: stop.signal,
+    screenLines: () => options.screenLines,
+    interruption: () => stop.signal,
   });
   return outcome;
 }
 
 /** Runs with the fake daemon's socket. */
-const call = (line: string, options?: { isInteractive?: boolean; stopAfter?: number }) =>
-  run(['--socket', socket, ...line.split(' ')], options);
+const call = (line: string, options?: RunOptions) => run(['--socket', socket, ...line.split(' ')], options);
 
 describe('status', () => {
   test('as JSON has everything, the names of the contract included', async () => {
@@ -80,7 +91,9 @@ describe('status', () => {
     expect(out).toContain('mirror          12      89abcdef01234567  501       7 events lost and audited');
     expect(out).toContain('replica of fw2  20,000  0123456789abcdef  40001     in sync, 4 in this kernel');
     expect(out).toContain('fw2   primary  yes    40001     500 of 501       1.5 ms  proven');
-    expect(out).toContain('sync  up     10.9.0.1  225.0.0.50:3780  501 frames, 60.0 kB');
+    expect(out).toContain('sync  data   10.9.0.1  225.0.0.50 port 3780  501 frames, 60.0 kB');
+    expect(out).toContain('fw2 heard 12 ms ago, hears us 30 ms ago');
+    expect(out).toContain('mode reliable, sealed with key 2');
     expect(out).toContain(
       'last promote: 20,000 committed, 3 kept, 2 updated, 1 replaced, 5 rejected (helper-unknown 4, table-full 1) in 62 ms from fw2, 2023-11-14 22:13:20 UTC',
     );
@@ -92,12 +105,11 @@ describe('status', () => {
     expect((await call('status')).out.split('\n')[1]).toBe('all is well');
   });
 
-  test('names every trouble: split brain, silence, an unproven replica, a dead link', async () => {
+  test('names every trouble: split brain, silence, an unproven replica', async () => {
     const { report } = backend;
     report.role = 'primary';
     report.peers.push({ ...report.peers[0], node: 'fw3', alive: false });
     report.replicas[0].inSync = false;
-    report.links[0].isUp = false;
     report.mirrorReady = false;
     report.state = 'joining';
     report.peers[0].verdict = 'suspect';
@@ -106,7 +118,6 @@ describe('status', () => {
       '! split brain: fw2 is primary too, make one of them backup',
       '! joining: flows are not sorted out yet, wait a moment',
       '! the first dump of the kernel is not whole yet',
-      '! link sync is down',
       '! fw2 has no proven replica of this node (suspect)',
       '! fw3 is silent',
       '! the replica of fw2 is not proven',
@@ -122,6 +133,64 @@ describe('status', () => {
     expect(out).not.toMatch(/undefined|NaN|null/);
   });
 
+  test('shows a link that is down with its error, and one by unicast with its peers', async () => {
+    const [link] = backend.report.links;
+    const down = {
+      ...link,
+      isUp: false,
+      isData: false,
+      lastError: 'ENODEV',
+      group: '',
+      peers: ['fd00::2', 'fd00::3'],
+    };
+    backend.report.links = [{ ...link, isData: false }, down];
+    const { out } = await call('status');
+    expect(out).toMatch(/sync +up +10\.9\.0\.1 +225\.0\.0\.50 port 3780/);
+    expect(out).toMatch(/sync +DOWN ENODEV +10\.9\.0\.1 +fd00::2, fd00::3 port 3780/);
+  });
+
+  test('--watch draws over the last page on a terminal, and what does not fit is cut off', async () => {
+    const whole = (await call('status')).out.split('\n');
+    const { out } = await call('status --watch --interval 0.1', { stopAfter: 2, screenLines: 8 });
+    const [, first, second] = out.split('\x1b[H');
+    expect(first.startsWith('\x1b[2Jfw1 in edge')).toBe(true);
+    expect(second).toMatch(/^fw1 in edge/);
+    for (const page of [first, second]) expect(page.endsWith('\x1b[J')).toBe(true);
+    const lines = second.split('\x1b[K\n');
+    expect(lines.slice(0, 6)).toEqual(whole.slice(0, 6));
+    expect(lines[6]).toBe(`... ${whole.length - 7} more lines`);
+    expect(lines).toHaveLength(8);
+  });
+
+  test('--watch writes page after page, with a line between them, where there is no terminal', async () => {
+    const { out } = await call('status --watch --interval 0.1', { stopAfter: 2 });
+    const page = (await call('status')).out;
+    expect(out).toBe(`${page}${'-'.repeat(72)}\n${page}`);
+  });
+
+  test('--watch says that the daemon went away, and goes on when it is back', async () => {
+    const onOut = (pieces: number) => {
+      backend.error = pieces === 1 ? new ControlError('unreachable', 'the daemon is gone') : undefined;
+    };
+    const pending = call('status --watch --interval 0.1 --json', { stopAfter: 2, onOut });
+    await vi.waitFor(() => expect(backend.asked.length).toBeGreaterThan(1), 5000);
+    backend.error = undefined;
+    const { code, out, err } = await pending;
+    expect(code).toBe(0);
+    expect(err).toMatch(/^conntwin: the daemon on .*; trying again\n/);
+    expect(out.trim().split('\n')).toHaveLength(2);
+  });
+
+  test('--watch fails like any call when there never was a daemon', async () => {
+    const { code, err } = await run(['--socket', '/nowhere/s.sock', 'status', '--watch'], { stopAfter: 9 });
+    expect(code).toBe(4);
+    expect(err).toContain('/nowhere/s.sock');
+  });
+
+  test.each(['0', '0.05', '4000', 'soon'])('--interval %s is refused', async (text) => {
+    expect((await call(`status --watch --interval ${text}`)).code).toBe(2);
+  });
+
   test('--watch asks again every second until it is stopped', async () => {
     const { code, out } = await call('status --watch --json', { stopAfter: 2 });
     expect(code).toBe(0);
@@ -132,6 +201,18 @@ describe('status', () => {
         .split('\n')
         .map((line) => JSON.parse(line).node),
     ).toEqual(['fw1', 'fw1']);
+  });
+});
+
+describe('reload', () => {
+  test('says what took effect and what waits for a restart, by exit code 3', async () => {
+    const { code, out } = await call('reload');
+    expect(out).toBe('changed: log\nneeds a restart: links\n');
+    expect([code, backend.asked]).toEqual([3, ['reload']]);
+    expect(JSON.parse((await call('reload --json')).out)).toEqual({
+      changed: ['log'],
+      needsRestart: ['links'],
+    });
   });
 });
 

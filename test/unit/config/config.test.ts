@@ -1,17 +1,21 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ConfigError } from '../../../src/daemon/config.js';
 import { checkConfig, loadConfig } from '../../../src/daemon/config-load.js';
+import { configAsYaml } from '../../../src/daemon/config-show.js';
 import { parseDuration, parseListen, parseSize } from '../../../src/daemon/config-units.js';
 import { generateKey } from '../../../src/daemon/key-file.js';
-import { CONFIG_FILE_MAX_BYTES, NAME_MAX_BYTES } from '../../../src/limits.js';
+import { CONFIG_FILE_MAX_BYTES, KEYS_MAX, LIST_ENTRIES_MAX, NAME_MAX_BYTES } from '../../../src/limits.js';
 
 const MINIMAL = `node: { name: fw1, cluster: edge }
 links: [ { interface: sync, address: 10.9.0.1, group: 225.0.0.50 } ]
 security: none
 `;
+
+/** Conditions that every flow fulfils. */
+const ANY = { protocols: [], addresses: [], ports: [], zones: [], marks: [] };
 
 let folder: string;
 beforeAll(() => {
@@ -45,14 +49,23 @@ describe('a right configuration', () => {
           interface: 'sync',
           address: '10.9.0.1',
           group: '225.0.0.50',
-          peer: undefined,
+          peers: [],
           port: 3780,
           mtu: 1500,
         },
       ],
       security: 'none',
       kernel: { eventBufferBytes: 64 << 20, auditIntervalMs: 60_000 },
-      replicate: { ignoreAddresses: [] },
+      replicate: {
+        mode: 'reliable',
+        expectations: 'all',
+        ...ANY,
+        tcpStates: [],
+        status: [],
+        minAgeMs: 0,
+        direction: 'both',
+        ignore: { ...ANY, local: true },
+      },
       failover: { standby: 'cold', commitTimeoutMs: 0 },
       control: { socket: '/run/conntwin/control.sock' },
       metrics: { host: '127.0.0.1', port: 9466 },
@@ -75,20 +88,97 @@ links:
     mtu: 9000
 security: none
 kernel: { event_buffer: 2MiB, audit_interval: 5m }
-replicate: { ignore: { addresses: [192.0.2.1, "2001:db8::1"], local: false }, expectations: none }
+replicate:
+  mode: refresh
+  expectations: [ftp, sip]
+  protocols: [tcp, UDP, 47]
+  addresses: [10.0.0.0/8, "2001:db8::/32"]
+  ports: [80, 8000-8099]
+  zones: [0, 7]
+  marks: ["0x10/0xf0", 0x20, 5]
+  tcp_states: [established, LISTEN]
+  status: [assured]
+  min_age: 5s
+  direction: original
+  ignore: { addresses: [192.0.2.1, "2001:db8::1"], protocols: [icmp], ports: [53], zones: [9], marks: [1], local: false }
 failover: { standby: cold, commit_timeout: 180s, vrrp_fifo: null, gate: none }
 control: { socket: /tmp/fw2/control.sock }
 metrics: { listen: "[::1]:9000" }
 `,
     );
     expect(config).toMatchObject({
-      links: [{ group: undefined, peer: '10.9.0.1', port: 4000, mtu: 9000 }],
+      links: [{ group: undefined, peers: ['10.9.0.1'], port: 4000, mtu: 9000 }],
       kernel: { eventBufferBytes: 2 << 20, auditIntervalMs: 300_000 },
-      replicate: { ignoreAddresses: ['192.0.2.1', '2001:db8::1'] },
+      replicate: {
+        mode: 'refresh',
+        expectations: ['ftp', 'sip'],
+        protocols: [6, 17, 47],
+        addresses: ['10.0.0.0/8', '2001:db8::/32'],
+        ports: [
+          { first: 80, last: 80 },
+          { first: 8000, last: 8099 },
+        ],
+        zones: [0, 7],
+        marks: [
+          { value: 0x10, mask: 0xf0 },
+          { value: 0x20, mask: 0xffffffff },
+          { value: 5, mask: 0xffffffff },
+        ],
+        tcpStates: ['ESTABLISHED', 'SYN_SENT2'],
+        status: ['ASSURED'],
+        minAgeMs: 5000,
+        direction: 'original',
+        ignore: {
+          addresses: ['192.0.2.1', '2001:db8::1'],
+          protocols: [1],
+          ports: [{ first: 53, last: 53 }],
+          zones: [9],
+          marks: [{ value: 1, mask: 0xffffffff }],
+          local: false,
+        },
+      },
       failover: { commitTimeoutMs: 180_000 },
       metrics: { host: '::1', port: 9000 },
       stateDir: '/tmp/fw2',
     });
+  });
+
+  test('has up to eight links, IPv4 and IPv6, multicast and unicast, also on one interface', () => {
+    const links = [
+      '{ interface: sync, address: 10.9.0.1, group: 225.0.0.50 }',
+      '{ interface: sync, address: "fd00::1", group: "ff02::50" }',
+      '{ interface: sync, address: "fe80::1", group: "ff05::50", port: 3781 }',
+      '{ interface: b, address: 10.8.0.1, peers: [10.8.0.2, 10.8.0.3], mtu: 9000 }',
+      '{ interface: b, address: 10.8.1.1, peer: 10.8.1.2 }',
+      '{ interface: c, address: "fd01::1", peers: ["fd01::2"] }',
+      '{ interface: d, address: 10.7.0.1, group: 239.1.2.3 }',
+      '{ interface: e, address: 10.6.0.1, group: 239.1.2.3 }',
+    ];
+    const text = MINIMAL.replace(/links:.*/, `links: [ ${links.join(', ')} ]`);
+    expect(checkConfig('c.yaml', text).links.map(({ group, peers }) => group ?? peers)).toEqual([
+      '225.0.0.50',
+      'ff02::50',
+      'ff05::50',
+      ['10.8.0.2', '10.8.0.3'],
+      ['10.8.1.2'],
+      ['fd01::2'],
+      '239.1.2.3',
+      '239.1.2.3',
+    ]);
+    const nine = text.replace(' ]\nsec', ', { interface: f, address: 10.5.0.1, group: 239.1.2.3 } ]\nsec');
+    expect(problems(nine)).toEqual(['c.yaml:2: links: has more than 8 links, keep the best ones']);
+  });
+
+  test('is what `config show` prints of it', () => {
+    const file = join(folder, 'shown.yaml');
+    const sample = readFileSync('config/conntwin.yaml', 'utf8');
+    const full = `${MINIMAL}replicate: { ports: [80, 8000-8099], marks: ["0x10/0xf0"], protocols: [tcp, 200], min_age: 1500ms,
+      tcp_states: [LISTEN], status: [ASSURED], expectations: [ftp], mode: best-effort, direction: reply, zones: [3],
+      ignore: { addresses: [10.0.0.0/8], ports: [53], local: false } }`;
+    for (const text of [sample, MINIMAL, full]) {
+      const config = checkConfig(file, text);
+      expect(checkConfig(file, configAsYaml(config))).toEqual(config);
+    }
   });
 
   test.each(['off', 'null', 'false', '~'])('with metrics: %s has no listener', (value) => {
@@ -154,12 +244,22 @@ describe('a wrong configuration names file, line, path, problem and what to writ
   });
 
   test.each([
-    ['group: 225.0.0.50', 'group: 10.0.0.1', 'links[0].group: "10.0.0.1" is not an IPv4 multicast group'],
-    ['group: 225.0.0.50', 'mtu: 1500', 'links[0]: neither group nor peer'],
-    ['group: 225.0.0.50', 'group: 225.0.0.50, peer: 10.9.0.2', 'links[0]: both group and peer'],
+    ['group: 225.0.0.50', 'group: 10.0.0.1', 'links[0].group: "10.0.0.1" is not a multicast group'],
+    ['group: 225.0.0.50', 'group: "ff01::1"', 'links[0].group: "ff01::1" is not a multicast group'],
+    ['group: 225.0.0.50', 'group: "ff02::1"', 'links[0].group: is IPv6 and the address is not'],
+    ['address: 10.9.0.1', 'address: "::"', 'links[0].address: "::" is not an IPv4 or IPv6 address'],
+    ['address: 10.9.0.1', 'address: "fe80::1%sync"', 'links[0].address: "fe80::1%sync" is not'],
+    ['group: 225.0.0.50', 'mtu: 1500', 'links[0]: no group, peer or peers'],
+    ['group: 225.0.0.50', 'group: 225.0.0.50, peer: 10.9.0.2', 'links[0]: more than one of group, peer'],
+    ['group: 225.0.0.50', 'peer: 10.9.0.2, peers: [10.9.0.3]', 'links[0]: more than one of group, peer'],
+    ['group: 225.0.0.50', 'peers: []', 'links[0].peers: names nobody'],
+    ['group: 225.0.0.50', 'peers: 10.9.0.2', 'links[0].peers: "10.9.0.2" is not a list'],
+    ['group: 225.0.0.50', 'peers: [10.9.0.2, 10.9.0.2]', 'links[0].peers[1]: stands twice'],
+    ['group: 225.0.0.50', 'peers: [10.9.0.2, 10.9.0.1]', "links[0].peers[1]: is this node's own address"],
+    ['group: 225.0.0.50', 'peers: ["fd00::2"]', 'links[0].peers[0]: is IPv6 and the address is not'],
     ['group: 225.0.0.50', 'peer: 10.9.0.1', "links[0].peer: is this node's own address"],
     ['225.0.0.50', '225.0.0.50, port: 65536', 'links[0].port: 65536 is not a UDP port (1 to 65535)'],
-    ['225.0.0.50', '225.0.0.50, mtu: 9001', "links[0].mtu: 9001 is not the link's MTU (576 to 9000)"],
+    ['225.0.0.50', '225.0.0.50, mtu: 9001', "links[0].mtu: 9001 is not the link's MTU (1280 to 9000)"],
     ['interface: sync', 'interface: sixteen-letters-', 'links[0].interface: "sixteen-letters-" is not'],
     ['security: none', 'security: off', 'security: "off" is not a choice'],
     [
@@ -172,7 +272,40 @@ describe('a wrong configuration names file, line, path, problem and what to writ
       'security: { keyfile: /k }',
       'security.keyfile: unknown key, did you mean `key_file`?',
     ],
-    ['security: none', 'security: { keyfile: /k }', 'security.key_file: missing, write `key_file: /etc'],
+    ['security: none', 'security: {}', 'security: no key, write `security: none`, or'],
+    ['security: none', 'security: { keys: [] }', 'security.keys: no key, write'],
+    [
+      'security: none',
+      'security: { key_file: /k, keys: [{ id: 1, file: /k }] }',
+      'security: both key_file and keys',
+    ],
+    ['security: none', 'security: { key_file: /k, send: 2 }', 'security.send: is not the id of a key'],
+    [
+      'security: none',
+      'security: { keys: [{ id: 1, file: /k }, { id: 2, file: /l }] }',
+      'security.send: missing, write the id of the key to send with, as `send: 1`',
+    ],
+    [
+      'security: none',
+      'security: { keys: [{ id: 1, file: /k }], send: 2 }',
+      'security.send: 2 is not the id of a key',
+    ],
+    [
+      'security: none',
+      'security: { keys: [{ id: 0, file: /k }] }',
+      'security.keys[0].id: 0 is not a key id (1 to 255)',
+    ],
+    ['security: none', 'security: { keys: [{ id: 256, file: /k }] }', 'security.keys[0].id: 256 is not'],
+    [
+      'security: none',
+      'security: { keys: [{ id: 3, file: /k }, { id: 3, file: /l }], send: 3 }',
+      'security.keys[1].id: 3 stands twice',
+    ],
+    [
+      'security: none',
+      'security: { keys: [{ id: 1, fil: /k }] }',
+      'security.keys[0].fil: unknown key, did you mean `file`?',
+    ],
     ['fw1', 'x'.repeat(NAME_MAX_BYTES + 1), 'node.name: "xxx'],
     ['node: { name: fw1, cluster: edge }', 'node: fw1', 'node: "fw1" is not a section, write `node: { name'],
   ])('%s as %s', (what, by, text) => {
@@ -181,7 +314,7 @@ describe('a wrong configuration names file, line, path, problem and what to writ
 
   test.each([
     ['kernel: { event_buffer: 64 apples }', 'kernel.event_buffer: "64 apples" is not a size'],
-    ['kernel: { event_buffer: 2GiB }', 'kernel.event_buffer: "2GiB" is not a size from 128KiB to 1GiB'],
+    ['kernel: { event_buffer: 2GiB }', 'kernel.event_buffer: "2GiB" is not a size from 64KiB to 1GiB'],
     ['kernel: { audit_interval: 1w }', 'kernel.audit_interval: "1w" is not a time'],
     ['kernel: null', 'kernel: null is not a section'],
     [
@@ -190,12 +323,36 @@ describe('a wrong configuration names file, line, path, problem and what to writ
     ],
     ['failover: { gate: nft }', 'failover.gate: "nft" is not supported yet'],
     ['failover: { purge_after: 60s }', 'failover.purge_after: not supported yet, leave it out'],
-    ['replicate: { tcp_states: [LISTEN] }', 'replicate.tcp_states: not supported yet, leave it out'],
-    ['replicate: { expectations: all }', 'replicate.expectations: "all" is not supported yet'],
-    ['replicate: { ignore: { local: true } }', 'replicate.ignore.local: true is not supported yet'],
+    ['kernel: { event_buffer: 65535 }', 'kernel.event_buffer: 65535 is not a size from 64KiB to 1GiB'],
     [
-      'replicate: { ignore: { addresses: [10.0.0.0/8] } }',
-      'replicate.ignore.addresses[0]: "10.0.0.0/8" is not',
+      'replicate: { mode: fast }',
+      'replicate.mode: "fast" is not a mode, write one of reliable, refresh, best-effort',
+    ],
+    [
+      'replicate: { expectations: some }',
+      'replicate.expectations: "some" is not a choice, write `all`, `none`',
+    ],
+    ['replicate: { expectations: ["a b"] }', 'replicate.expectations[0]: "a b" is not the name of a helper'],
+    [
+      'replicate: { protocols: [tpc] }',
+      'replicate.protocols[0]: "tpc" is not a protocol, write one of icmp, tcp',
+    ],
+    ['replicate: { protocols: [256] }', 'replicate.protocols[0]: 256 is not a protocol'],
+    ['replicate: { addresses: [10.0.0.0/33] }', 'replicate.addresses[0]: "10.0.0.0/33" is not an address'],
+    ['replicate: { ports: [80-70] }', 'replicate.ports[0]: "80-70" is not a port or range of ports'],
+    ['replicate: { ports: [65536] }', 'replicate.ports[0]: 65536 is not a port'],
+    ['replicate: { zones: [65536] }', 'replicate.zones[0]: 65536 is not a zone (0 to 65535)'],
+    ['replicate: { marks: ["0x1/"] }', 'replicate.marks[0]: "0x1/" is not a mark'],
+    ['replicate: { marks: [4294967296] }', 'replicate.marks[0]: 4294967296 is not a mark'],
+    ['replicate: { tcp_states: [OPEN] }', 'replicate.tcp_states[0]: "OPEN" is not a TCP state'],
+    ['replicate: { status: [REPLIED] }', 'replicate.status[0]: "REPLIED" is not a status'],
+    ['replicate: { min_age: 2d }', 'replicate.min_age: "2d" is not a time from 0 to 1d'],
+    ['replicate: { direction: left }', 'replicate.direction: "left" is not a direction'],
+    ['replicate: { ignore: { local: maybe } }', 'replicate.ignore.local: "maybe" is not a choice'],
+    ['replicate: { ignore: { tcp_states: [CLOSE] } }', 'replicate.ignore.tcp_states: unknown key'],
+    [
+      `replicate: { zones: [${Array.from({ length: LIST_ENTRIES_MAX + 1 }, (_, i) => i).join()}] }`,
+      `replicate.zones: has more than ${LIST_ENTRIES_MAX} entries`,
     ],
     ['metrics: { listen: 9466 }', 'metrics.listen: 9466 is not an address and port'],
     ['metrics: { listn: 9466 }', 'metrics.listn: unknown key, did you mean `listen`?'],
@@ -211,10 +368,23 @@ describe('a wrong configuration names file, line, path, problem and what to writ
     expect(found[0]).toMatch(/^c\.yaml:4: /);
   });
 
-  test('a second link', () => {
-    const two = MINIMAL.replace('} ]', '}, { interface: b, address: 10.8.0.1, group: 225.0.0.51 } ]');
-    expect(problems(two)).toEqual([
-      'c.yaml:2: links: more than one link is not supported yet, keep the best one',
+  test.each([
+    ['{ interface: sync, address: 10.9.0.1, group: 225.0.0.50 }', 'itself again'],
+    [
+      '{ interface: sync, address: 10.9.0.1, group: 225.0.0.51 }',
+      'another group, which one socket would hear too',
+    ],
+    ['{ interface: sync, address: 10.9.0.9, peer: 10.9.0.2 }', 'an address beside a socket for any address'],
+  ])('a second link %s: %s', (second) => {
+    expect(problems(MINIMAL.replace('} ]', `}, ${second} ]`))).toEqual([
+      'c.yaml:2: links[1]: uses the interface and port of links[0], write another interface or port',
+    ]);
+  });
+
+  test('one key more than there may be', () => {
+    const keys = Array.from({ length: KEYS_MAX + 1 }, (_, i) => `{ id: ${i + 1}, file: /k${i} }`);
+    expect(swap('security: none', `security: { keys: [${keys.join()}], send: 1 }`)).toEqual([
+      `c.yaml:3: security.keys: has more than ${KEYS_MAX} keys, leave out those that nobody sends with`,
     ]);
   });
 });
@@ -240,12 +410,29 @@ describe('files', () => {
     const at = 'c.yaml:4: security.key_file:';
     expect(problems(text)[0]).toContain(`${at} cannot read ${file} (ENOENT), make one with`);
     writeFileSync(file, `${generateKey()}\n`, { mode: 0o600 });
-    expect(checkConfig('c.yaml', text).security).toEqual({ keyFile: file });
+    expect(checkConfig('c.yaml', text).security).toEqual({ keys: [{ id: 1, file }], sendKeyId: 1 });
     chmodSync(file, 0o640);
     expect(problems(text)[0]).toContain(`${at} others may read ${file}`);
     writeFileSync(file, generateKey().slice(4));
     chmodSync(file, 0o600);
     expect(problems(text)[0]).toContain(`${at} ${file} holds no key of 32 bytes`);
+  });
+
+  test('with keys are checked one by one, and no two may hold the same key', () => {
+    const files = ['one', 'two', 'three'].map((name) => join(folder, name));
+    const same = generateKey();
+    writeFileSync(files[0], same, { mode: 0o600 });
+    writeFileSync(files[1], generateKey(), { mode: 0o600 });
+    const keys = files.map((file, i) => `\n    - { id: ${i + 4}, file: ${file} }`).join('');
+    const text = MINIMAL.replace('none', `\n  send: 5\n  keys:${keys}`);
+    expect(problems(text)).toEqual([expect.stringContaining('c.yaml:8: security.keys[2].file: cannot read')]);
+    writeFileSync(files[2], same, { mode: 0o600 });
+    expect(problems(text)).toEqual([
+      `c.yaml:8: security.keys[2].file: ${files[2]} holds the key of id 4, make another one for id 6`,
+    ]);
+    writeFileSync(files[2], generateKey());
+    const { security } = checkConfig('c.yaml', text);
+    expect(security).toEqual({ keys: files.map((file, i) => ({ id: i + 4, file })), sendKeyId: 5 });
   });
 });
 

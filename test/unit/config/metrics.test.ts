@@ -33,6 +33,28 @@ test('a scrape shows the status as it is now, counters as counters', async () =>
   expect(later).toContain('conntwin_reasons_total{reason="frame.truncated"} 3\n');
 });
 
+test('every link has its own readings, also two on one interface', async () => {
+  const status = sampleStatus();
+  const [link] = status.links;
+  const heard = [{ node: 'fw2', silentMs: -1, hearsUsMs: 250 }];
+  status.links.push({ ...link, address: 'fd00::1', isData: false, framesSent: 7, heard });
+  const { get } = await serve(() => status);
+  const text = await (await get('/metrics')).text();
+  for (const line of [
+    'conntwin_link_data{interface="sync",address="10.9.0.1"} 1',
+    'conntwin_link_data{interface="sync",address="fd00::1"} 0',
+    'conntwin_frames_sent_total{interface="sync",address="10.9.0.1"} 501',
+    'conntwin_frames_sent_total{interface="sync",address="fd00::1"} 7',
+    'conntwin_link_silent_seconds{interface="sync",address="10.9.0.1",peer="fw2"} 0.012',
+    'conntwin_link_silent_seconds{interface="sync",address="fd00::1",peer="fw2"} Nan',
+    'conntwin_link_deaf_seconds{interface="sync",address="fd00::1",peer="fw2"} 0.25',
+    'conntwin_sealing_key_id 2',
+    'conntwin_settings_differing{peer="fw2"} 1',
+  ]) {
+    expect(text).toContain(`${line}\n`);
+  }
+});
+
 test('other paths and methods are refused', async () => {
   const { get, port } = await serve();
   expect((await get('/')).status).toBe(404);
