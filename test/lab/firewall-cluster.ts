@@ -73,7 +73,8 @@ export class FirewallCluster {
     const start = performance.now();
     await this.verified(withinMs);
     const tookMs = Math.round(performance.now() - start);
-    if (tookMs > withinMs) throw new Error(`verify exits 0 on all after ${tookMs} ms, not within ${withinMs}`);
+    if (tookMs > withinMs)
+      throw new Error(`verify exits 0 on all after ${tookMs} ms, not within ${withinMs}`);
     return tookMs;
   }
 

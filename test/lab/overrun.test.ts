@@ -9,8 +9,8 @@ const VERIFY_WITHIN_MS = 10_000;
 
 let pair: FirewallPair;
 beforeAll(async () => {
-  // Room for some fifty events.
-  pair = await FirewallPair.create({ flows: FLOWS, config: { kernel: { event_buffer: '128KiB' } } });
+  // Room for a few dozen events.
+  pair = await FirewallPair.create({ flows: FLOWS, config: { kernel: { event_buffer: '64KiB' } } });
 });
 afterAll(() => pair?.close());
 
