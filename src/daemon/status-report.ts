@@ -133,6 +133,8 @@ function warningsOf(
     warnings.push('the sync links are not sealed: whoever can send to them can change replicas');
   if (replicator.isNameInUse)
     warnings.push('another daemon uses the name of this node: give each node a name of its own');
+  if (replicator.isLinkForeign)
+    warnings.push('frames on the links cannot be opened: have all nodes the same keys?');
   for (const p of peers) warnings.push(...peerWarnings(from.core, p));
   for (const link of links) warnings.push(...linkWarnings(link));
   for (const { node, name, mine, theirs } of replicator.settingsDiffering())

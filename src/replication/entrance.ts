@@ -23,6 +23,8 @@ export class Entrance {
   readonly frame: FrameReader;
   /** When another daemon with this node's name was last proven to live. */
   namesakeAt = Number.NEGATIVE_INFINITY;
+  /** When a frame last came that no key of this node opens. */
+  unopenedAt = Number.NEGATIVE_INFINITY;
   readonly #self: Self;
   readonly #join: Join;
   readonly #isNew: (peer: Peer, sequence: number) => boolean;
@@ -102,6 +104,7 @@ export class Entrance {
   #refuseSeal(reason: string, now: number): void {
     const { counters, log } = this.#self.ports;
     counters.count(reason);
+    this.unopenedAt = now;
     if (!this.#isAlarmDue('seal', now)) return;
     log('warn', 'a frame on the link was not opened: have all nodes the same keys?', { reason });
   }

@@ -124,6 +124,10 @@ export class Replicator {
   get isNameInUse(): boolean {
     return this.#self.ports.now() - this.#entrance.namesakeAt < NAME_CONFLICT_MS;
   }
+  /** A frame came just now that no key of this node opens: forged, or of a node that has another key. */
+  get isLinkForeign(): boolean {
+    return this.#self.ports.now() - this.#entrance.unopenedAt < NAME_CONFLICT_MS;
+  }
   /** Settings of live peers' kernels that are not this one's. */
   settingsDiffering(): SettingDifference[] {
     return this.#settings.differing();
