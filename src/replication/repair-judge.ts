@@ -41,6 +41,8 @@ export class RepairJudge {
     if (now < peer.absorbedUntil) return;
     const { count, lo, hi } = this.#ops;
     if (this.#isEqual(peer, LEVEL_ROOT, 0, count, lo, hi)) {
+      // Beside stream.mark-differs: the share of MARKs that were proven is what a lossy link is judged by.
+      this.#self.ports.counters.count('stream.mark-proven');
       this.#proven(peer);
       return;
     }

@@ -9,6 +9,7 @@ import type { Lab } from '../lab/lab.js';
 import { type BasicsResult, BasicsRun, type BasicsSizes } from './basics-run.js';
 import { ConntrackdContender } from './contender-conntrackd.js';
 import { ConntwinContender } from './contender-conntwin.js';
+import { figure, line } from './figures.js';
 import { clockTicks } from './process-usage.js';
 
 interface BenchOptions {
@@ -42,13 +43,8 @@ const ROWS: readonly [keyof BasicsResult, string, number][] = [
   ['pauseBackupMs', 'longest pause of the loop, backup (ms)', 1],
 ];
 
-const figure = (value: number | undefined, digits: number): string =>
-  value === undefined || Number.isNaN(value) ? '-' : value.toFixed(digits);
-
 function table(results: Partial<Record<ContenderName, BasicsResult>>): string[] {
   const { conntrackd, conntwin } = results;
-  const line = (cells: readonly string[]) =>
-    cells.map((cell, i) => (i === 0 ? cell.padEnd(50) : cell.padStart(13))).join('');
   const rows = ROWS.map(([key, name, digits]) => {
     const [theirs, ours] = [conntrackd?.[key], conntwin?.[key]];
     const ratio = theirs && ours ? ours / theirs : undefined;

@@ -11,10 +11,15 @@ import { ACTIVE_GONE_MS, type Contender } from './contender.js';
 const NODES = ['fw1', 'fw2'] as const;
 const TABLE_FLOWS = 2 << 20;
 
-function configuration(directory: string, fw: FirewallName): string {
+export interface ConntrackdOptions {
+  /** Without an external cache: what comes from the peer goes into the kernel at once. */
+  readonly isHot?: boolean;
+}
+
+function configuration(directory: string, fw: FirewallName, isHot: boolean): string {
   const number = NODES.indexOf(fw as (typeof NODES)[number]) + 1;
   return `Sync {
-  Mode FTFW { ResendQueueSize 131072 PurgeTimeout 60 ACKWindowSize 300 DisableExternalCache Off }
+  Mode FTFW { ResendQueueSize 131072 PurgeTimeout 60 ACKWindowSize 300 DisableExternalCache ${isHot ? 'On' : 'Off'} }
   Multicast {
     IPv4_address 225.0.0.50
     Group 3780
@@ -49,23 +54,52 @@ export class ConntrackdContender implements Contender {
   readonly name = 'conntrackd';
   private readonly children = new Map<FirewallName, ChildProcess>();
 
-  constructor(private readonly lab: Lab) {}
+  constructor(
+    private readonly lab: Lab,
+    private readonly options: ConntrackdOptions = {},
+  ) {}
 
   async start(): Promise<void> {
+    for (const fw of NODES) this.spawn(fw);
+    for (const fw of NODES) await this.answers(fw);
+  }
+
+  /** Ends the backup and starts it anew, with an empty external cache. */
+  async restartBackup(): Promise<void> {
+    const backup = this.children.get('fw2');
+    backup?.kill('SIGTERM');
+    if (backup) await ended(backup);
+    this.spawn('fw2');
+    await this.answers('fw2');
+  }
+
+  /** Asks the active node for all its flows (-n); milliseconds until the backup has `flows` of them. */
+  async bulk(flows: number): Promise<number> {
+    const start = performance.now();
+    await this.lab.exec('fw2', ['conntrackd', '-C', this.file('fw2'), '-n']);
+    await eventually(`conntrackd has ${flows} flows`, { withinMs: 60_000, everyMs: 10 }, async () => {
+      return (await this.replicated()) >= flows;
+    });
+    return performance.now() - start;
+  }
+
+  /** Flows of its own kernel that the active node knows of. */
+  async mirrored(): Promise<number> {
+    return (await this.flows('fw1', 'internal')) ?? 0;
+  }
+
+  private spawn(fw: FirewallName): void {
     const { lab } = this;
-    for (const fw of NODES) {
-      writeFileSync(this.file(fw), configuration(lab.directory, fw));
-      const log = openSync(join(lab.directory, `${fw}.out`), 'w');
-      this.children.set(
-        fw,
-        lab.spawn(fw, ['conntrackd', '-C', this.file(fw)], { stdio: ['ignore', log, log] }),
-      );
-    }
-    for (const fw of NODES) {
-      await eventually(`conntrackd answers in ${fw}`, { withinMs: 15_000 }, async () => {
-        return (await this.flows(fw, 'internal')) !== undefined;
-      });
-    }
+    writeFileSync(this.file(fw), configuration(lab.directory, fw, this.options.isHot ?? false));
+    const log = openSync(join(lab.directory, `${fw}.out`), 'w');
+    const command = ['conntrackd', '-C', this.file(fw)];
+    this.children.set(fw, lab.spawn(fw, command, { stdio: ['ignore', log, log] }));
+  }
+
+  private async answers(fw: FirewallName): Promise<void> {
+    await eventually(`conntrackd answers in ${fw}`, { withinMs: 15_000 }, async () => {
+      return (await this.flows(fw, 'internal')) !== undefined;
+    });
   }
 
   pids(): readonly [number, number] {
