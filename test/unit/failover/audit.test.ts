@@ -300,6 +300,9 @@ describe('an audit', () => {
     node.timeMs += 60_000;
     expect(classes()).toEqual([IDLE_ONCE, IDLE_LONG]);
     expect(idle.waiting).toBe(4);
+    // Nor does an audit that judges nothing forget it.
+    node.finish(node.audit('repair'));
+    expect(node.table.memory.u8[node.table.recordAt(node.slotOf(tcp(2))) + OFF_IDLE]).toBe(IDLE_LONG);
   });
 
   it('heals a corrupted table beside traffic that loses events, whatever the order', () => {
