@@ -1,7 +1,15 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { Audit } from '../../../src/failover/audit.js';
 import { IPS_ASSURED, IPS_SEEN_REPLY, TCP_CONNTRACK_ESTABLISHED } from '../../../src/flow/conntrack-enums.js';
 import { OP_GET, SEEN_MARK } from '../../../src/flow/kernel-port.js';
-import { offMark } from '../../../src/flow/record.js';
+import { type Memory, OFF_IDLE, OFF_ORIG_L4, offMark } from '../../../src/flow/record.js';
+import {
+  IDLE_LIVE,
+  IDLE_LONG,
+  IDLE_ONCE,
+  IDLE_UNKNOWN,
+  IdleClasses,
+} from '../../../src/table/idle-classes.js';
 import { DEAD, FRESH, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED } from '../../../src/table/slot-bits.js';
 import { FailoverNode } from '../../simulation/failover-node.js';
 import { seededRandom } from '../../simulation/kernel-twin.js';
@@ -233,6 +241,68 @@ describe('an audit', () => {
     expect(audit.progress).toMatchObject({ attempts: 1 });
     expect(node.slotOf(tcp(99))).toBeGreaterThanOrEqual(0);
     expect(node.difference()).toBeUndefined();
+  });
+
+  it('lets flows leave that are no longer replicated, and leaves a peer’s word about them alone', () => {
+    const peer = node.addPeer('fw1', { isAlive: true });
+    for (const port of [1, 2, 3]) born(tcp(port), port < 3);
+    const theirs = node.hear(peer, tcp(3));
+    node.drain();
+    node.flush();
+    const ports = new Set<number>();
+    const ignore = (m: Memory) => ports.has((m.u8[OFF_ORIG_L4] << 8) | m.u8[OFF_ORIG_L4 + 1]);
+    const audit = () => {
+      const one = new Audit(
+        {
+          ...node.parts,
+          rules: node.rules,
+          generations: node.generations,
+          isPrimary: () => true,
+          ignore: (m, at) => at === 0 && ignore(m),
+        },
+        'repair',
+      );
+      node.finish(one);
+      return one.progress;
+    };
+    expect(audit()).toMatchObject({ added: 0, left: 0, removed: 0 });
+    ports.add(2).add(3);
+    expect(audit()).toMatchObject({ added: 0, left: 1, removed: 0 });
+    expect(node.flush()).toEqual(['delete']);
+    expect(node.slotOf(tcp(1))).toBeGreaterThanOrEqual(0);
+    expect(node.slotOf(tcp(2))).toBe(-1);
+    expect(node.table.bits(theirs) & KERNEL).toBe(KERNEL);
+    ports.clear();
+    expect(audit()).toMatchObject({ added: 1, left: 0 });
+    expect(node.difference()).toBeUndefined();
+  });
+
+  it('finds flows idle that had no packet since the last one, and tells them once', () => {
+    const [busy, quiet] = [born(tcp(1)), born(tcp(2))];
+    node.drain();
+    node.flush();
+    const idle = new IdleClasses(node.table);
+    const classes = () => {
+      const parts = { ...node.parts, rules: node.rules, generations: node.generations };
+      node.finish(new Audit({ ...parts, isPrimary: () => true, idle }, 'repair'));
+      return [tcp(1), tcp(2)].map(
+        (f) => node.table.memory.u8[node.table.recordAt(node.slotOf(f)) + OFF_IDLE],
+      );
+    };
+    expect(classes()).toEqual([IDLE_UNKNOWN, IDLE_UNKNOWN]);
+    for (const expected of [IDLE_ONCE, IDLE_LONG, IDLE_LONG]) {
+      node.timeMs += 60_000;
+      busy.expiresAt = node.timeMs + 990_000;
+      expect(classes()).toEqual([IDLE_LIVE, expected]);
+    }
+    // A row that repairs the record keeps what is known of its packets.
+    node.twin.changeSilently(quiet, setMark(3));
+    node.timeMs += 60_000;
+    expect(classes()).toEqual([IDLE_ONCE, IDLE_LONG]);
+    expect(idle.waiting).toBe(4);
+    // Nor does an audit that judges nothing forget it.
+    node.finish(node.audit('repair'));
+    expect(node.table.memory.u8[node.table.recordAt(node.slotOf(tcp(2))) + OFF_IDLE]).toBe(IDLE_LONG);
   });
 
   it('heals a corrupted table beside traffic that loses events, whatever the order', () => {
