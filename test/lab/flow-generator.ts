@@ -30,9 +30,9 @@ export interface GeneratorReport {
 
 const BATCH = 64;
 const ADDRESS_BYTES = 4;
-/** Flow number n is from 10.1.0.1 + n / 60,000, port 1024 + n % 60,000, to 10.2.0.100 port 443. */
+/** Flow number n is from 10.1.64.1 + n / 60,000, port 1024 + n % 60,000, to 10.2.0.100 port 443: no firewall's own. */
 const FLOWS_PER_ADDRESS = 60_000;
-const FIRST_SOURCE = 0x0a010001;
+const FIRST_SOURCE = 0x0a014001;
 const FIRST_PORT = 1024;
 const SERVER = [10, 2, 0, 100];
 const SERVER_PORT = 443;
