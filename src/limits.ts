@@ -14,6 +14,12 @@ export const EVENT_BUFFER_DEFAULT_BYTES = 64 << 20;
 export const OWNERS_MAX = 250;
 /** Flows one table holds unless told otherwise. Address space only: memory is used as flows come. */
 export const TABLE_FLOWS_MAX = 1 << 22;
+/** Expectations of one owner; a kernel's own limit (nf_conntrack_expect_max) is 4,096 by default. */
+export const EXPECTATIONS_MAX = 1 << 16;
+/** Packed expectation: IPv6, translated, both names at their longest are 216. Bytes. */
+export const EXPECTATION_MAX_BYTES = 256;
+/** Expectations said, or looked at, in one flush of the stream: some tenths of a millisecond. */
+export const EXPECTATIONS_PER_FLUSH = 256;
 /** Nodes of a cluster that are remembered. */
 export const PEERS_MAX = 16;
 /** Datagram a link may carry; jumbo frames included. Bytes. */

@@ -5,6 +5,7 @@ import { packageVersion } from '../daemon/version.js';
 import { addCommit } from './commands/commit.js';
 import { addConfig } from './commands/config.js';
 import { addDaemon } from './commands/daemon.js';
+import { addExpectations } from './commands/expectations.js';
 import { addFailover } from './commands/failover.js';
 import { addFlows } from './commands/flows.js';
 import { addFlush } from './commands/flush.js';
@@ -36,7 +37,17 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
   const program = new Command('conntwin');
   const context = new CommandContext(terminal, () => program.opts<Globals>());
   describe(program, terminal);
-  const adders = [addDaemon, addStatus, addFailover, addResync, addVerify, addCommit, addFlush, addFlows];
+  const adders = [
+    addDaemon,
+    addStatus,
+    addFailover,
+    addResync,
+    addVerify,
+    addCommit,
+    addFlush,
+    addFlows,
+    addExpectations,
+  ];
   for (const add of [...adders, addReload, addConfig, addKey]) add(program, context);
   try {
     await program.parseAsync([...argv], { from: 'user' });

@@ -57,18 +57,27 @@ function headline({ node, cluster, role, state, term, uptimeMs, version, activit
 function tables({ kernel, mirror, replicas, peers }: StatusReport): string[][] {
   const lost = mirror.eventsLost > 0 ? `${grouped(mirror.eventsLost)} events lost and audited` : '';
   return [
-    ['TABLE', 'FLOWS', 'DIGEST', 'SEQUENCE', ''],
+    ['TABLE', 'FLOWS', 'EXPECTED', 'DIGEST', 'SEQUENCE', ''],
     [
       'kernel',
       grouped(kernel.flows),
       '',
       '',
+      '',
       kernel.maximum > 0 ? `room for ${grouped(kernel.maximum)}` : '',
     ],
-    ['mirror', grouped(mirror.flows), mirror.digest, String(mirror.sequence), lost],
-    ...replicas.map(({ node, flows, digest, sequence, inSync, held }) => [
+    [
+      'mirror',
+      grouped(mirror.flows),
+      grouped(mirror.expectations),
+      mirror.digest,
+      String(mirror.sequence),
+      lost,
+    ],
+    ...replicas.map(({ node, flows, expectations, digest, sequence, inSync, held }) => [
       `replica of ${node}`,
       grouped(flows),
+      grouped(expectations),
       digest,
       String(sequence),
       `${inSync ? 'in sync' : peers.some((p) => p.node === node && p.alive) ? 'NOT in sync' : 'its node is silent'}${

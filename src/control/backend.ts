@@ -1,4 +1,5 @@
 import type {
+  ExpectationsRequest,
   FailoverReport,
   FlowsRequest,
   FlowTableName,
@@ -32,6 +33,8 @@ export interface ControlBackend {
   flush(table: FlowTableName): Promise<FlushReport>;
   /** Batches hold about FLOWS_PER_BATCH records; at most CONTROL_BATCH_MAX_BYTES bytes each. */
   flows(request: FlowsRequest, onBatch: BatchSink, signal: AbortSignal): Promise<{ count: number }>;
+  /** As `flows`: packed expectations (src/flow/expectation.ts). */
+  expectations(request: ExpectationsRequest, onBatch: BatchSink, signal: AbortSignal): Promise<void>;
   countFlows(request: FlowsRequest, signal: AbortSignal): Promise<number>;
   setLogLevel(level: LogLevel): void;
   reload(): Promise<ReloadReport>;

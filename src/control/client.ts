@@ -12,6 +12,7 @@ import {
 import { CONTROL_CALL_MS, CONTROL_REPLY_MAX_BYTES } from '../limits.js';
 import { type BatchSink, ControlError, type ControlErrorKind, type ProgressSink } from './backend.js';
 import type {
+  ExpectationsRequest,
   FailoverReport,
   FlowsRequest,
   FlowTableName,
@@ -82,8 +83,16 @@ export class ControlClient {
   }
 
   /** Hands each batch of packed records to the sink and waits for it. Returns when the listing is whole. */
-  async flows(request: FlowsRequest, onBatch: BatchSink): Promise<void> {
-    const stream = this.#stream(this.#methods.ListFlows, request);
+  flows(request: FlowsRequest, onBatch: BatchSink): Promise<void> {
+    return this.#batches(this.#stream(this.#methods.ListFlows, request), onBatch);
+  }
+
+  /** As `flows`: packed expectations. */
+  expectations(request: ExpectationsRequest, onBatch: BatchSink): Promise<void> {
+    return this.#batches(this.#stream(this.#methods.ListExpectations, request), onBatch);
+  }
+
+  async #batches(stream: ClientReadableStream<{ records: Uint8Array }>, onBatch: BatchSink): Promise<void> {
     try {
       for await (const batch of stream as AsyncIterable<{ records: Uint8Array }>)
         await onBatch(batch.records);

@@ -39,6 +39,7 @@ export interface ReplicaReport {
   node: string;
   incarnation: string;
   flows: number;
+  expectations: number;
   digest: string;
   /** What we have applied of its stream. */
   sequence: number;
@@ -135,7 +136,7 @@ export interface StatusReport {
   /** Something runs that changes the kernel: promote, demote, commit; else empty. */
   activity: string;
   kernel: { flows: number; maximum: number };
-  mirror: { flows: number; digest: string; eventsLost: number; sequence: number };
+  mirror: { flows: number; expectations: number; digest: string; eventsLost: number; sequence: number };
   table: { slots: number; bytes: number };
   peers: PeerReport[];
   replicas: ReplicaReport[];
@@ -236,6 +237,12 @@ export interface FlowFilterSpec {
   zone?: number;
   state?: string;
   status?: string[];
+}
+
+/** Expectations of one table, as a FlowsRequest. */
+export interface ExpectationsRequest {
+  table: FlowTableName;
+  node: string;
 }
 
 /** Flows of one table; `node` chooses one peer's replica of `external` (empty: all of them). */

@@ -22,6 +22,7 @@ import {
 import { type ControlBackend, ControlError, type ControlErrorKind, type ProgressSink } from './backend.js';
 import { ControlListener } from './listener.js';
 import {
+  type ExpectationsRequest,
   FLOW_TABLES,
   type FlowsRequest,
   type FlushReport,
@@ -140,6 +141,14 @@ export class ControlServer {
       CountFlows: this.#short<FlowsRequest, { count: number }>('CountFlows', async (request, signal) => ({
         count: await backend.countFlows(checkedRequest(request), signal),
       })),
+      ListExpectations: this.#streaming<ExpectationsRequest, { records: Uint8Array }>(
+        'ListExpectations',
+        async (call, signal) => {
+          const { table, node } = call.request;
+          const request = { table: oneOf('table', table, FLOW_TABLES), node };
+          await backend.expectations(request, (records) => send(call, { records }), signal);
+        },
+      ),
       SetLogLevel: this.#short<{ level: string }, object>('SetLogLevel', ({ level }) => {
         backend.setLogLevel(oneOf('level', level, LOG_LEVELS));
         return {};

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { MethodDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import type {
+  ExpectationsRequest,
   FailoverReport,
   FlowsRequest,
   FlushReport,
@@ -26,6 +27,7 @@ export interface ControlMethods {
   Resync: MethodDefinition<{ kind: string }, ResyncReport>;
   Flush: MethodDefinition<{ table: string }, FlushReport>;
   ListFlows: MethodDefinition<FlowsRequest, { records: Uint8Array }>;
+  ListExpectations: MethodDefinition<ExpectationsRequest, { records: Uint8Array }>;
   CountFlows: MethodDefinition<FlowsRequest, { count: number }>;
   SetLogLevel: MethodDefinition<{ level: string }, object>;
   Reload: MethodDefinition<object, ReloadReport>;

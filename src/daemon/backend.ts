@@ -2,6 +2,7 @@
 import type { BatchSink, ControlBackend, ProgressSink } from '../control/backend.js';
 import { ControlError } from '../control/backend.js';
 import type {
+  ExpectationsRequest,
   FailoverReport,
   FlowsRequest,
   FlowTableName,
@@ -17,6 +18,7 @@ import type {
 import type { CounterMap } from '../flow/counters.js';
 import { ConfigError } from './config.js';
 import type { Core } from './core.js';
+import { listExpectations } from './expectation-listing.js';
 import { listFlows } from './flow-listing.js';
 import { BusyError } from './jobs.js';
 import { InterruptedError, type Operations } from './operations.js';
@@ -84,6 +86,11 @@ export class DaemonBackend implements ControlBackend {
   async flows(request: FlowsRequest, onBatch: BatchSink, signal: AbortSignal): Promise<{ count: number }> {
     const { core, counters } = this.#parts;
     return { count: await listFlows(core, counters, request, onBatch, signal) };
+  }
+
+  expectations(request: ExpectationsRequest, onBatch: BatchSink, signal: AbortSignal): Promise<void> {
+    const { core, counters } = this.#parts;
+    return listExpectations(core, counters, request, onBatch, signal);
   }
 
   countFlows(request: FlowsRequest, signal: AbortSignal): Promise<number> {

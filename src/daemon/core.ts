@@ -7,6 +7,7 @@
 import { Audit, type AuditMode, type AuditParts } from '../failover/audit.js';
 import { AuditGenerations } from '../failover/audit-generations.js';
 import type { CommitParts } from '../failover/commit-work.js';
+import { ExpectationAudit, type ExpectationAuditParts } from '../failover/expectation-audit.js';
 import type { Role, SourceView, StreamPort } from '../failover/ports.js';
 import type { PersistedState } from '../failover/state.js';
 import type { Counters } from '../flow/counters.js';
@@ -18,6 +19,7 @@ import { BACKGROUND_PAUSE_SHARE, SLICE_BUDGET_MS } from '../limits.js';
 import type { Mode, PeerEvent, ReplicatorPorts } from '../replication/ports.js';
 import { Replicator } from '../replication/replicator.js';
 import { EventRules } from '../table/event-rules.js';
+import type { ExpectationChoice } from '../table/expectation-rules.js';
 import { FlowTable } from '../table/flow-table.js';
 import { IdleClasses } from '../table/idle-classes.js';
 import { OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
@@ -69,6 +71,8 @@ export interface CoreOptions {
   readonly passes?: (m: Memory, at: number) => boolean;
   /** Age from which on a flow is told. Milliseconds; absent or 0: at once. */
   readonly minAgeMs?: number;
+  /** Which expectations are replicated; all unless told otherwise. */
+  readonly expectations?: ExpectationChoice;
 }
 
 /** What the owner of a core does next: another turn at once, after a moment, or when something comes. */
@@ -102,6 +106,7 @@ export class Core {
   #nextAuditAt = Number.POSITIVE_INFINITY;
   /** A background audit rests until then. */
   #restsUntil = 0;
+  #areExpectationsDue = false;
   readonly #question = new KernelBatch(1);
 
   constructor(ports: CorePorts, options: CoreOptions) {
@@ -122,6 +127,7 @@ export class Core {
       get: (m, at, found) => this.#ask(m, at, found),
       ...(options.ignore ? { ignore: options.ignore } : {}),
       ...(options.passes ? { passes: options.passes } : {}),
+      ...(options.expectations ? { expectations: options.expectations } : {}),
     });
     this.jobs = new JobQueue(ports.log);
     const { restored } = options;
@@ -196,6 +202,13 @@ export class Core {
     };
   }
 
+  get expectationAuditParts(): ExpectationAuditParts {
+    const { kernel, clock, counters } = this.ports;
+    const { table } = this;
+    const rules = this.rules.expectations;
+    return { kernel, table, rules, counters, clock: () => clock(), emptied: () => this.#emptied };
+  }
+
   /** The stream, as a role change sees it. */
   readonly stream: StreamPort = this.#makeStreamPort();
 
@@ -261,7 +274,28 @@ export class Core {
     });
   }
 
+  /** Compares the own expectations with the kernel's and puts them right: after each audit of the flows, their masters. */
+  #auditExpectations(): void {
+    const audit = new ExpectationAudit(this.expectationAuditParts, 'repair');
+    this.#areExpectationsDue = false;
+    this.jobs.add({
+      name: 'audit of expectations',
+      priority: PRIORITY_BACKGROUND,
+      step: (now) => {
+        if (!audit.step(now)) return audit.phase === 'dump' ? 'more' : 'wait';
+        this.audits.repaired += audit.report.differing;
+        return 'done';
+      },
+      abort: () => {
+        audit.abort();
+        this.#areExpectationsDue = true;
+      },
+      progress: () => ({ phase: audit.phase, done: 0, total: 0 }),
+    });
+  }
+
   #audited(audit: Audit, startedAt: number): void {
+    this.#areExpectationsDue = true;
     const { attempts, repaired, added, removed, left } = audit.progress;
     const now = this.ports.clock();
     this.audits.runs++;
@@ -288,7 +322,7 @@ export class Core {
       this.audit('repair', 'loss');
     } else if (now >= this.#nextAuditAt && this.jobs.current === undefined) {
       this.audit('repair', this.#nextAuditAt === 0 ? 'again' : 'background');
-    }
+    } else if (this.#areExpectationsDue && this.jobs.current === undefined) this.#auditExpectations();
   }
 
   /** Whose the flows of the first dump are: a live primary's that speaks of them, else ours (PROTOCOL.md, section 5). */

@@ -160,6 +160,7 @@ function makeCore({ config, choice, kernel, links, keys, counters, log }: CorePa
         commitTimeoutMs > 0
           ? Math.ceil(commitTimeoutMs / 1000)
           : (readSysctl('tcp_timeout_established') ?? TCP_ESTABLISHED_DEFAULT_S),
+      expectations: config.replicate.expectations,
       ...choice.options,
       ...(restored === undefined ? {} : { restored }),
     },

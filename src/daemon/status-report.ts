@@ -54,6 +54,7 @@ export function statusReport(from: StatusSources): StatusReport {
     kernel: { flows: table.kernelCount, maximum: from.kernelMaximum() },
     mirror: {
       flows: table.countOf(OWNER_SELF),
+      expectations: table.expectations.countOf(OWNER_SELF),
       digest: digestText(core, OWNER_SELF),
       eventsLost: core.ports.kernel.eventsLost(),
       sequence: replicator.sequence,
@@ -115,6 +116,7 @@ function replicaReport(core: Core, p: PeerStatus): ReplicaReport {
     node: p.node,
     incarnation: incarnationText(p.incarnation),
     flows: core.table.countOf(p.owner),
+    expectations: core.table.expectations.countOf(p.owner),
     digest: digestText(core, p.owner),
     sequence: p.receivedSequence,
     inSync: p.myVerdict === 'proven',

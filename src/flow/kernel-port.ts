@@ -22,6 +22,11 @@ export const SEEN_MASTER = 128;
 export interface EventSink {
   /** kind EVENT_*, the record, the SEEN_* bits, the netlink port id of who caused it (0: the kernel), raw IPS_* status. */
   event(kind: number, m: Memory, at: number, seen: number, portId: number, status: number): void;
+  /**
+   * Kind EVENT_NEW or EVENT_DESTROY (an expectation has no updates), the packed expectation (expectation.ts), and the
+   * port id. Zones are not told: a master's key counts in zone 0.
+   */
+  expectation?(kind: number, m: Memory, at: number, portId: number): void;
 }
 export type RowSink = (m: Memory, at: number) => void;
 
@@ -106,4 +111,15 @@ export interface KernelPort {
   drain(sink: EventSink, budgetMs: number): boolean;
   /** During a bulk commit the reader may leave the NEW group (it doubles the kernel's rate); audit afterwards. */
   setBulk(isBulk: boolean): void;
+  /** Starts a dump of the expectations of both families; one under way is abandoned. */
+  expectationDumpStart(): void;
+  /** Reads at most one datagram of that dump and hands each packed expectation to the sink: DUMP_*. */
+  expectationDumpNext(sink: RowSink): number;
+  /**
+   * Creates an expectation: 0 or a positive errno (ENOENT: no master; EOPNOTSUPP: the master has no helper; EEXIST).
+   * The timeout is the policy's of the master's helper, and where that has no room the oldest of its class goes.
+   */
+  createExpectation(m: Memory, at: number): number;
+  /** Deletes the expectation with this tuple: 0 or a positive errno (ENOENT). */
+  deleteExpectation(m: Memory, at: number): number;
 }

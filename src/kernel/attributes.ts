@@ -3,6 +3,7 @@
  * the nested attributes). Decoder, encoder and fuzzers interpret these tables; nothing else knows an attribute.
  */
 import * as E from './enums.js';
+import * as X from './expectation-stage.js';
 import * as S from './stage.js';
 
 /** Codecs: how an attribute's bytes stand in the stage. Small integers, for one switch. */
@@ -16,7 +17,7 @@ export const CODEC_BE16 = 6; // network order outside, host order inside
 export const CODEC_BE32 = 7;
 export const CODEC_BE64 = 8; // inside two words, the low one first
 export const CODEC_TEXT = 9; // ends at a NUL; its length goes into the part header before the place
-const CODEC_IGNORED = 10; // known, its size is checked, its value has no place
+export const CODEC_IGNORED = 10; // known, its size is checked, its value has no place
 
 /** One attribute: `size` is exact in bytes, or the least when `max` is given; `target` is relative to the parent's. */
 interface Attribute {
@@ -234,5 +235,31 @@ export const CONNTRACK: AttributeTable = {
     ignored('CTA_FILTER', 0, ANY_BYTES),
     ignored('CTA_STATUS_MASK', 4),
     value('CTA_TIMESTAMP_EVENT', CODEC_BE64, S.STAGE_TIMESTAMP_EVENT),
+  ],
+};
+
+const EXPECT_NAT: AttributeTable = {
+  name: 'ctattr_expect_nat',
+  attributes: [
+    value('CTA_EXPECT_NAT_DIR', CODEC_BE32, X.STAGE_NAT_DIRECTION),
+    nest('CTA_EXPECT_NAT_TUPLE', TUPLE, X.STAGE_NAT_TUPLE),
+  ],
+};
+
+/** The top level of every message about expectations; places are those of expectation-stage.ts. */
+export const EXPECTATION: AttributeTable = {
+  name: 'ctattr_expect',
+  attributes: [
+    nest('CTA_EXPECT_MASTER', TUPLE, X.STAGE_MASTER),
+    nest('CTA_EXPECT_TUPLE', TUPLE, X.STAGE_TUPLE),
+    nest('CTA_EXPECT_MASK', TUPLE, X.STAGE_MASK),
+    value('CTA_EXPECT_TIMEOUT', CODEC_BE32, X.STAGE_TIMEOUT),
+    ignored('CTA_EXPECT_ID', 4), // a hash of an address: says nothing elsewhere
+    text('CTA_EXPECT_HELP_NAME', X.STAGE_HELPER),
+    value('CTA_EXPECT_ZONE', CODEC_BE16, X.STAGE_ZONE),
+    value('CTA_EXPECT_FLAGS', CODEC_BE32, X.STAGE_FLAGS),
+    value('CTA_EXPECT_CLASS', CODEC_BE32, X.STAGE_CLASS),
+    nest('CTA_EXPECT_NAT', EXPECT_NAT),
+    text('CTA_EXPECT_FN', X.STAGE_FN),
   ],
 };

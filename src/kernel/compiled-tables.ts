@@ -1,5 +1,5 @@
 /** The attribute tables flattened for the interpreters: one row of small integers for each attribute of each nest. */
-import { type AttributeTable, CODEC_NESTED, CONNTRACK } from './attributes.js';
+import { type AttributeTable, CODEC_NESTED, CONNTRACK, EXPECTATION } from './attributes.js';
 
 /** Rows of one flat table: attribute types are below this (ctnetlink's go to 27), so a nest's types fit in one mask. */
 export const ROWS_PER_TABLE = 32;
@@ -62,3 +62,6 @@ export class CompiledTables {
 
 /** ctnetlink's conntrack messages, flattened. */
 export const CONNTRACK_TABLES = new CompiledTables(CONNTRACK);
+
+/** ctnetlink's messages about expectations, flattened. */
+export const EXPECTATION_TABLES = new CompiledTables(EXPECTATION);

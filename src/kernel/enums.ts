@@ -44,6 +44,11 @@ export const IPCTNL_MSG_CT_DELETE = 2;
 export const IPCTNL_MSG_CT_GET_STATS_CPU = 4;
 export const IPCTNL_MSG_CT_GET_STATS = 5;
 
+// enum ctnl_exp_msg_types, linux/netfilter/nfnetlink_conntrack.h
+export const IPCTNL_MSG_EXP_NEW = 0;
+export const IPCTNL_MSG_EXP_GET = 1;
+export const IPCTNL_MSG_EXP_DELETE = 2;
+
 // enum ctattr_type, linux/netfilter/nfnetlink_conntrack.h
 export const CTA_TUPLE_ORIG = 1;
 export const CTA_TUPLE_REPLY = 2;
@@ -157,3 +162,20 @@ export const CTA_HELP_INFO = 2;
 
 // enum ctattr_secctx, linux/netfilter/nfnetlink_conntrack.h
 export const CTA_SECCTX_NAME = 1;
+
+// enum ctattr_expect, linux/netfilter/nfnetlink_conntrack.h
+export const CTA_EXPECT_MASTER = 1;
+export const CTA_EXPECT_TUPLE = 2;
+export const CTA_EXPECT_MASK = 3;
+export const CTA_EXPECT_TIMEOUT = 4;
+export const CTA_EXPECT_ID = 5;
+export const CTA_EXPECT_HELP_NAME = 6;
+export const CTA_EXPECT_ZONE = 7;
+export const CTA_EXPECT_FLAGS = 8;
+export const CTA_EXPECT_CLASS = 9;
+export const CTA_EXPECT_NAT = 10;
+export const CTA_EXPECT_FN = 11;
+
+// enum ctattr_expect_nat, linux/netfilter/nfnetlink_conntrack.h
+export const CTA_EXPECT_NAT_DIR = 1;
+export const CTA_EXPECT_NAT_TUPLE = 2;

@@ -8,8 +8,15 @@ import type { Log } from '../flow/log.js';
 import { EVENT_BATCH } from '../limits.js';
 import { CtnetlinkDecoder } from './decode.js';
 import { DeliveryWatchdog } from './delivery-watchdog.js';
-import { NFNLGRP_CONNTRACK_DESTROY, NFNLGRP_CONNTRACK_NEW, NFNLGRP_CONNTRACK_UPDATE } from './enums.js';
+import {
+  NFNLGRP_CONNTRACK_DESTROY,
+  NFNLGRP_CONNTRACK_EXP_DESTROY,
+  NFNLGRP_CONNTRACK_EXP_NEW,
+  NFNLGRP_CONNTRACK_NEW,
+  NFNLGRP_CONNTRACK_UPDATE,
+} from './enums.js';
 import { type EventFilter, eventProgram } from './event-program.js';
+import { ExpectationDecoder, isExpectationType } from './expectation-decode.js';
 import { tableFill } from './sysctl.js';
 
 /**
@@ -47,6 +54,7 @@ export class EventReader {
   private readonly vector = new DatagramVector(EVENT_BATCH, DATAGRAM_MAX_BYTES);
   private readonly words = new Uint32Array(this.vector.data.buffer);
   private readonly decoder: CtnetlinkDecoder;
+  private readonly expectations: ExpectationDecoder;
   private readonly watchdog = new DeliveryWatchdog();
   private pacer: ReadPacer | undefined;
   private watchdogTimer: NodeJS.Timeout | undefined;
@@ -58,6 +66,7 @@ export class EventReader {
   constructor(options: EventReaderOptions) {
     this.options = options;
     this.decoder = new CtnetlinkDecoder(options.counters);
+    this.expectations = new ExpectationDecoder(options.counters);
     this.socket = new NetlinkSocket();
     try {
       this.receiveBufferBytes = this.socket.setReceiveBuffer(options.bufferBytes);
@@ -68,6 +77,9 @@ export class EventReader {
       this.socket.joinGroup(NFNLGRP_CONNTRACK_NEW);
       this.socket.joinGroup(NFNLGRP_CONNTRACK_UPDATE);
       this.socket.joinGroup(NFNLGRP_CONNTRACK_DESTROY);
+      // The kernel has a group for updates of expectations, and sends nothing to it.
+      this.socket.joinGroup(NFNLGRP_CONNTRACK_EXP_NEW);
+      this.socket.joinGroup(NFNLGRP_CONNTRACK_EXP_DESTROY);
     } catch (error) {
       this.socket.close();
       throw error;
@@ -139,6 +151,10 @@ export class EventReader {
   }
 
   private decodeOne(from: number, to: number, sink: EventSink): void {
+    if (isExpectationType(this.words[(from >>> 2) + 1] & 0xffff)) {
+      this.decodeExpectation(from, to, sink);
+      return;
+    }
     const decoder = this.decoder;
     if (decoder.decode(this.vector.data, from, to, false) === 0) return;
     if (decoder.portId === this.options.ownPortId) {
@@ -146,6 +162,13 @@ export class EventReader {
       return;
     }
     sink.event(decoder.kind, decoder.m, 0, decoder.seen, decoder.portId, decoder.status);
+  }
+
+  private decodeExpectation(from: number, to: number, sink: EventSink): void {
+    const decoder = this.expectations;
+    if (decoder.decode(this.vector.data, from, to) === 0) return;
+    if (decoder.portId === this.options.ownPortId) this.options.counters.count('kernel.own-event');
+    else sink.expectation?.(decoder.kind, decoder.m, 0, decoder.portId);
   }
 
   private readDrops(): void {

@@ -3,7 +3,7 @@ import { NetlinkSocket } from '../../native/netlink-socket.js';
 import { DatagramVector } from '../../native/structs.js';
 import type { Counters } from '../flow/counters.js';
 import { BATCH_STRIDE_BYTES, type KernelBatch, OP_GET, OP_GET_REPLY } from '../flow/kernel-port.js';
-import { copyRecord } from '../flow/record.js';
+import { copyRecord, type Memory } from '../flow/record.js';
 import { CtnetlinkDecoder } from './decode.js';
 import { CtnetlinkEncoder, REQUEST_MAX_BYTES } from './encode.js';
 import {
@@ -13,6 +13,7 @@ import {
   NLM_F_REQUEST,
   NLMSG_ERROR,
 } from './enums.js';
+import { ExpectationEncoder } from './expectation-encode.js';
 
 /** Requests in one datagram: with more, error answers would not fit where the receive buffer cannot be forced. */
 const MESSAGES_MAX = 128;
@@ -34,6 +35,7 @@ export class Injector {
   private readonly counters: Counters;
   private readonly decoder: CtnetlinkDecoder;
   private readonly encoder = new CtnetlinkEncoder();
+  private readonly expectations = new ExpectationEncoder();
   private readonly out = pinnedBytes(SEND_BYTES);
   private readonly answers = new DatagramVector(ANSWERS_PER_READ, ANSWER_MAX_BYTES);
   private readonly words = new Uint32Array(this.answers.data.buffer);
@@ -78,6 +80,27 @@ export class Injector {
   execute(batch: KernelBatch): void {
     let next = 0;
     while (next < batch.count) next = this.executeChunk(batch, next);
+  }
+
+  /**
+   * Creates or deletes one expectation over this socket, whose writes the event reader does not hear: 0, a positive
+   * errno, or -1 if the answer was lost.
+   */
+  expectation(isDelete: boolean, m: Memory, at: number): number {
+    const sequence = this.sequence;
+    this.sequence = (sequence + 1) >>> 0;
+    const sent = this.socket.send(this.out, this.expectations.encode(isDelete, m, at, this.out, sequence));
+    if (sent < 0) return -sent;
+    for (;;) {
+      const count = this.socket.receiveMany(this.answers);
+      if (count === -ENOBUFS) continue;
+      if (count <= 0) return -1;
+      for (let i = 0; i < count; i++) {
+        const word = this.answers.start(i) >>> 2;
+        const isAnswer = this.answers.length(i) >= NLMSG_ERROR_BYTES && this.words[word + 2] === sequence;
+        if (isAnswer && (this.words[word + 1] & 0xffff) === NLMSG_ERROR) return -this.words[word + 4] | 0;
+      }
+    }
   }
 
   private executeChunk(batch: KernelBatch, from: number): number {

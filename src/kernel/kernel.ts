@@ -3,10 +3,12 @@ import { SystemError } from '../../native/system-error.js';
 import type { Counters } from '../flow/counters.js';
 import type { EventSink, KernelBatch, KernelPort, RowSink } from '../flow/kernel-port.js';
 import type { Log } from '../flow/log.js';
+import type { Memory } from '../flow/record.js';
 import { EVENT_BUFFER_DEFAULT_BYTES } from '../limits.js';
 import { Dumper } from './dumper.js';
 import type { EventFilter } from './event-program.js';
 import { EventReader } from './event-reader.js';
+import { ExpectationDumper } from './expectation-dumper.js';
 import { Injector } from './injector.js';
 import { ConntrackMissingError, NetAdminMissingError } from './kernel-error.js';
 import { readSysctl, writeSysctl } from './sysctl.js';
@@ -39,11 +41,18 @@ function explain(operation: string, errno: number, cause?: unknown): SystemError
 export class Kernel implements KernelPort {
   private readonly injector: Injector;
   private readonly dumper: Dumper;
+  private readonly expectations: ExpectationDumper;
   private readonly reader: EventReader;
 
-  private constructor(injector: Injector, dumper: Dumper, reader: EventReader) {
+  private constructor(
+    injector: Injector,
+    dumper: Dumper,
+    expectations: ExpectationDumper,
+    reader: EventReader,
+  ) {
     this.injector = injector;
     this.dumper = dumper;
+    this.expectations = expectations;
     this.reader = reader;
   }
 
@@ -70,6 +79,7 @@ export class Kernel implements KernelPort {
       return new Kernel(
         injector,
         new Dumper({ counters: options.counters, isShown: false, isPooled: options.isPooled ?? false }),
+        new ExpectationDumper(options.counters),
         reader,
       );
     } catch (error) {
@@ -123,8 +133,25 @@ export class Kernel implements KernelPort {
     this.reader.setBulk(isBulk);
   }
 
+  expectationDumpStart(): void {
+    this.expectations.start();
+  }
+
+  expectationDumpNext(sink: RowSink): number {
+    return this.expectations.next(sink);
+  }
+
+  createExpectation(m: Memory, at: number): number {
+    return this.injector.expectation(false, m, at);
+  }
+
+  deleteExpectation(m: Memory, at: number): number {
+    return this.injector.expectation(true, m, at);
+  }
+
   close(): void {
     this.reader.close();
+    this.expectations.close();
     this.dumper.close();
     this.injector.close();
   }

@@ -89,6 +89,7 @@ export class Declarations {
     } while (y.next < y.limit && this.#self.ports.now() < until);
     if (y.next < y.limit) return false;
     this.#yield = undefined;
+    this.#yieldExpectations(y.peer);
     this.#self.tell('yielded', y.peer);
     return true;
   }
@@ -155,6 +156,15 @@ export class Declarations {
     const { table, log } = this.#self.ports;
     log('info', 'a peer took over flows of this node', { node: peer.node, cut, sequence });
     this.#yield = { peer, stamp, next: 0, limit: table.slotLimit };
+  }
+
+  /** What was said is in the peer's image now; the rest is said anew, or ends at the next audit with its master. */
+  #yieldExpectations(peer: Peer): void {
+    const { expectations } = this.#self.ports.table;
+    for (const entry of expectations.list(OWNER_SELF)) {
+      if (entry.isLive && expectations.isSaid(entry)) expectations.move(entry, peer.owner);
+      else expectations.clearImage(entry);
+    }
   }
 
   #yieldSlot(y: Yield, slot: number): void {

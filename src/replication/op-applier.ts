@@ -6,6 +6,8 @@ import { OP_BAD, OP_END, OP_REFUSED, OP_UNKNOWN, OpReader } from '../wire/op-rea
 import {
   WIRE_DECLARE,
   WIRE_DELETE,
+  WIRE_EXPECT_DELETE,
+  WIRE_EXPECT_UPSERT,
   WIRE_MARK,
   WIRE_ROLE,
   WIRE_SCOPE_BEGIN,
@@ -14,6 +16,7 @@ import {
   WIRE_UPSERT,
 } from '../wire/ops.js';
 import type { Declarations } from './declarations.js';
+import { ExpectationsIn } from './expectations-in.js';
 import { applyDelete, applyUpsert } from './ownership.js';
 import type { Peer } from './peer.js';
 import { ROLES } from './ports.js';
@@ -35,11 +38,13 @@ export class OpApplier {
   readonly #self: Self;
   readonly #declarations: Declarations;
   readonly #ops = new OpReader();
+  readonly #expectations: ExpectationsIn;
 
   constructor(self: Self, declarations: Declarations) {
     this.#self = self;
     this.#declarations = declarations;
-    this.judge = new RepairJudge(self, this.#ops);
+    this.#expectations = new ExpectationsIn(self, this.#ops);
+    this.judge = new RepairJudge(self, this.#ops, this.#expectations);
   }
 
   /** Applies the payload that lies from `from` to `to`; its sequence is `peer.applied`. */
@@ -103,11 +108,19 @@ export class OpApplier {
 
   #statement(op: number, peer: Peer, now: number): void {
     switch (op) {
+      case WIRE_EXPECT_UPSERT: {
+        const reason = this.#expectations.upsert(peer, now);
+        if (reason !== undefined) this.#quarantine(peer, reason);
+        break;
+      }
+      case WIRE_EXPECT_DELETE:
+        this.#expectations.delete(peer);
+        break;
       case WIRE_MARK:
         this.judge.mark(peer, now);
         break;
       case WIRE_SCOPE_BEGIN:
-        this.judge.scopeBegin(peer);
+        this.judge.scopeBegin(peer, now);
         break;
       case WIRE_SCOPE_END:
         this.judge.scopeEnd(peer, now);

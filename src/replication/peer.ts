@@ -1,6 +1,7 @@
 /** One incarnation of another node that has answered our nonce: everything this node knows about it. */
 import { OWN_VERSIONS, SILENT_NEVER_MS, type Versions } from '../wire/control-messages.js';
 import { encodeName } from '../wire/frame.js';
+import { ExpectationAsker } from './expectation-asker.js';
 import { IncarnationKeys } from './key-ring.js';
 import { NackAsker } from './nack-asker.js';
 import { MODES, type Mode, type Role, type Verdict } from './ports.js';
@@ -69,6 +70,7 @@ export class Peer {
   openScope = -1;
   openScopeStamp = 0;
   readonly asker = new RepairAsker();
+  readonly expectations = new ExpectationAsker();
   /** Frames that came before their turn, and the question for the missing ones. */
   readonly reorder = new ReorderBuffer();
   readonly nacks = new NackAsker();

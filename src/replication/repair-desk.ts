@@ -3,6 +3,7 @@
  */
 import { FINE_WANTED_MAX } from '../limits.js';
 import {
+  REQUEST_EXPECTATIONS,
   REQUEST_FINE_SCOPES,
   REQUEST_FINE_SUMS,
   REQUEST_GROUPS,
@@ -66,6 +67,8 @@ class Wanted {
 
 export class RepairDesk {
   areGroupsWanted = false;
+  /** All expectations are. */
+  areExpectationsWanted = false;
   /** Groups of whose segments the sums are wanted, and segments of whose fine scopes they are. */
   readonly groups = new Wanted(SUMS_WIDTH);
   readonly fineSums = new Wanted(SEGMENTS);
@@ -75,7 +78,8 @@ export class RepairDesk {
   readonly fines = new Set<number>();
 
   get isEmpty(): boolean {
-    return !this.areGroupsWanted && this.groups.count === 0 && this.fineSums.count === 0 && !this.hasRuns;
+    if (this.areGroupsWanted || this.areExpectationsWanted || this.hasRuns) return false;
+    return this.groups.count === 0 && this.fineSums.count === 0;
   }
 
   /** Scopes are wanted, of one size or the other. */
@@ -86,6 +90,7 @@ export class RepairDesk {
   add(request: Request): void {
     const { kind, bitmap } = request;
     if (kind === REQUEST_GROUPS) this.areGroupsWanted = true;
+    else if (kind === REQUEST_EXPECTATIONS) this.areExpectationsWanted = true;
     else if (kind === REQUEST_SEGMENTS) this.groups.addBits(bitmap);
     else if (kind === REQUEST_FINE_SUMS) this.fineSums.addBits(bitmap);
     else if (kind === REQUEST_SCOPES) {
@@ -96,6 +101,7 @@ export class RepairDesk {
 
   /** Every scope, as an operator's resync wants it. */
   addAll(): void {
+    this.areExpectationsWanted = true;
     this.scopes.addAll();
     this.fines.clear();
   }
@@ -115,6 +121,7 @@ export class RepairDesk {
   }
 
   clear(): void {
+    this.areExpectationsWanted = false;
     this.areGroupsWanted = false;
     this.groups.clear();
     this.fineSums.clear();

@@ -6,6 +6,7 @@ import { LEVEL_GROUP, LEVEL_ROOT, LEVEL_SEGMENT } from '../table/digests.js';
 import { FineSums } from '../table/fine-sums.js';
 import type { OpReader } from '../wire/op-reader.js';
 import { FINE_BITS, LEVEL_FINE, SEGMENT_BITS, SUMS_WIDTH } from '../wire/ops.js';
+import type { ExpectationsIn } from './expectations-in.js';
 import { applyDelete } from './ownership.js';
 import type { Peer } from './peer.js';
 import { segmentOfFine } from './repair-desk.js';
@@ -24,15 +25,18 @@ const scopeId = (bits: number, prefix: number): number => bits * 2 ** 20 + prefi
 export class RepairJudge {
   readonly #self: Self;
   readonly #ops: OpReader;
+  readonly #expectations: ExpectationsIn;
   readonly #fine = new FineSums();
 
-  constructor(self: Self, ops: OpReader) {
+  constructor(self: Self, ops: OpReader, expectations: ExpectationsIn) {
     this.#self = self;
     this.#ops = ops;
+    this.#expectations = expectations;
   }
 
   /** The replica is not known to be equal any more, and a repair begins where the peer's mode has repairs. */
   doubt(peer: Peer, why: string, now: number): void {
+    peer.expectations.run = 0;
     this.#self.suspect(peer, why);
     if (peer.mode === 'reliable') peer.asker.start(now);
   }
@@ -40,20 +44,27 @@ export class RepairJudge {
   mark(peer: Peer, now: number): void {
     if (now < peer.absorbedUntil) return;
     const { count, lo, hi } = this.#ops;
+    const areExpectationsEqual = this.#expectations.mark(peer);
     if (this.#isEqual(peer, LEVEL_ROOT, 0, count, lo, hi)) {
       // Beside stream.mark-differs: the share of MARKs that were proven is what a lossy link is judged by.
-      this.#self.ports.counters.count('stream.mark-proven');
-      this.#proven(peer);
+      if (areExpectationsEqual) this.#self.ports.counters.count('stream.mark-proven');
+      if (areExpectationsEqual) this.#proven(peer);
+      else peer.asker.finish();
       return;
     }
     if (peer.verdict === 'proven') {
       this.#self.ports.log('warn', 'a replica differs from what its owner said', { node: peer.node });
     }
     this.#self.suspect(peer, 'stream.mark-differs');
-    if (peer.verdict === 'suspect' && peer.mode === 'reliable') peer.asker.start(now);
+    const mayAsk = peer.verdict === 'suspect' || peer.asker.diverged === 0;
+    if (mayAsk && peer.mode === 'reliable') peer.asker.start(now);
   }
 
-  scopeBegin(peer: Peer): void {
+  scopeBegin(peer: Peer, now: number): void {
+    if (this.#ops.scopeBits === 0) {
+      this.#expectations.runBegin(peer, now);
+      return;
+    }
     peer.openScope = scopeId(this.#ops.scopeBits, this.#ops.prefix);
     // Another stamp, so that what the scope names can be told from what came before in the same frame.
     peer.openScopeStamp = ++this.#self.stamp;
@@ -62,6 +73,10 @@ export class RepairJudge {
   /** Ends the run: what it did not name is not in the owner's image, if the run came whole. */
   scopeEnd(peer: Peer, now: number): void {
     const { scopeBits, prefix, count, lo, hi } = this.#ops;
+    if (scopeBits === 0) {
+      if (this.#expectations.runEnd(peer)) this.#diverge(peer);
+      return;
+    }
     const isWhole = peer.openScope === scopeId(scopeBits, prefix);
     peer.openScope = -1;
     if (!isWhole) {
@@ -146,7 +161,9 @@ export class RepairJudge {
       } else asker.wantGroup(group);
     }
     if (differing === 0) {
-      this.#proven(peer);
+      // The expectations were equal at the last MARK, or are to be compared at the next.
+      if (peer.expectations.isEqual) this.#proven(peer);
+      else asker.finish();
       return;
     }
     asker.groupsDone(now);
@@ -195,7 +212,11 @@ export class RepairJudge {
 
   /** Everything that differs was given up: say so, and stop asking. */
   #judgeDiverged(peer: Peer): void {
-    if (peer.asker.phase !== 'waiting' || peer.asker.diverged === 0 || peer.verdict === 'diverged') return;
+    if (peer.asker.phase === 'waiting' && peer.asker.diverged > 0) this.#diverge(peer);
+  }
+
+  #diverge(peer: Peer): void {
+    if (peer.verdict === 'diverged') return;
     peer.verdict = 'diverged';
     peer.verdictAt = peer.applied;
     this.#self.isHeartbeatSoon = true;

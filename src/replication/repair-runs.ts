@@ -6,6 +6,7 @@ import { LEVEL_GROUP, LEVEL_SEGMENT, LEVEL_SIZES } from '../table/digests.js';
 import { FineSums } from '../table/fine-sums.js';
 import { OWNER_SELF } from '../table/slot-bits.js';
 import { FINE_BITS, LEVEL_FINE, SEGMENT_BITS, SUMS_WIDTH } from '../wire/ops.js';
+import type { ExpectationsOut } from './expectations-out.js';
 import type { FrameBuilder } from './frame-builder.js';
 import { RepairDesk, segmentOfFine } from './repair-desk.js';
 import type { Self } from './self.js';
@@ -21,13 +22,15 @@ export class RepairRuns {
   readonly #self: Self;
   readonly #frames: FrameBuilder;
   readonly #slots: SlotWriter;
+  readonly #expectations: ExpectationsOut;
   readonly #sums = new Uint32Array(SUMS_WIDTH * 3);
   readonly #fine = new FineSums();
 
-  constructor(self: Self, frames: FrameBuilder, slots: SlotWriter) {
+  constructor(self: Self, frames: FrameBuilder, slots: SlotWriter, expectations: ExpectationsOut) {
     this.#self = self;
     this.#frames = frames;
     this.#slots = slots;
+    this.#expectations = expectations;
   }
 
   /** Answers as much as this flush has room for. */
@@ -44,6 +47,9 @@ export class RepairRuns {
     }
     while (desk.fineSums.count > 0 && frames.mayGoOn(REPAIR_SHARE)) this.#sayFineSums(desk.fineSums.take());
     while (desk.fines.size > 0 && frames.mayGoOn(REPAIR_SHARE)) this.#sayFine(desk.takeFine());
+    if (desk.areExpectationsWanted && this.#expectations.answer(REPAIR_SHARE)) {
+      desk.areExpectationsWanted = false;
+    }
     while (desk.scopes.count > 0 && frames.mayGoOn(REPAIR_SHARE)) {
       const segment = desk.scopes.peek();
       const bytes = this.#self.ports.table.segmentSize(segment) * TYPICAL_OP_BYTES;

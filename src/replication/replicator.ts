@@ -214,6 +214,7 @@ export class Replicator {
   requestRepair(node: string): boolean {
     const peer = this.#self.peerOfNode(node);
     peer?.asker.startAll(this.#self.ports.now());
+    peer?.expectations.wantAgain();
     return peer !== undefined;
   }
 

@@ -172,6 +172,7 @@ export class Self {
   /** The replica of this peer is not known to be exact any more; `why` is a counter's name. */
   suspect(peer: Peer, why: string): void {
     this.ports.counters.count(why);
+    peer.expectations.isEqual = false;
     if (peer.verdict === 'suspect' || peer.verdict === 'diverged') return;
     peer.verdict = 'suspect';
     peer.verdictAt = peer.applied;

@@ -4,7 +4,7 @@
  * best-effort), makes a hole.
  */
 import { ACK_FRAMES, DRAIN_FRAMES, REORDER_FRAMES, RING_FRAMES } from '../limits.js';
-import { type Gone, NACK_RANGES_MAX, type Nack } from '../wire/control-messages.js';
+import { type Gone, NACK_RANGES_MAX, type Nack, REQUEST_EXPECTATIONS } from '../wire/control-messages.js';
 import { bytesEqual, type FrameReader, INCARNATION_BYTES } from '../wire/frame.js';
 import { CONTROL_NACK, CONTROL_REQUEST } from '../wire/ops.js';
 import type { Declarations } from './declarations.js';
@@ -92,10 +92,16 @@ export class StreamIn {
     for (const peer of this.#self.peers) {
       peer.reorder.trim(now);
       if (!peer.isAlive || !peer.isMirrorReady || peer.mode === 'refresh') continue;
+      if (peer.expectations.due(now)) this.#askExpectations(peer);
       for (let kind = peer.asker.due(now); kind !== 0; kind = peer.asker.due(now)) {
         this.#self.say({ type: CONTROL_REQUEST, to: peer.incarnation, kind, bitmap: peer.asker.bitmap() });
       }
     }
+  }
+
+  #askExpectations(peer: Peer): void {
+    const bitmap = new Uint8Array(0);
+    this.#self.say({ type: CONTROL_REQUEST, to: peer.incarnation, kind: REQUEST_EXPECTATIONS, bitmap });
   }
 
   /** Frames below `lowest` have left the peer's ring: the only hole that there is, and it makes suspect. */

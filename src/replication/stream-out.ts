@@ -15,6 +15,7 @@ import { LEVEL_ROOT } from '../table/digests.js';
 import { OWNER_SELF } from '../table/slot-bits.js';
 import type { Seed } from '../wire/op-writer.js';
 import { SEGMENTS } from '../wire/ops.js';
+import { ExpectationsOut } from './expectations-out.js';
 import { FrameBuilder } from './frame-builder.js';
 import type { FrameRing } from './frame-ring.js';
 import { ROLES, type Role } from './ports.js';
@@ -51,6 +52,7 @@ export class StreamOut {
   readonly #frames: FrameBuilder;
   readonly #slots: SlotWriter;
   readonly #runs: RepairRuns;
+  readonly #expectations: ExpectationsOut;
   readonly #statements: Statement[] = [];
   /** What was taken over when this node became primary, said again to who asks for a repair: it may have missed it. */
   #takeover: Statement | undefined;
@@ -65,7 +67,8 @@ export class StreamOut {
     this.#window = window;
     this.#frames = new FrameBuilder(self, ring, window);
     this.#slots = new SlotWriter(self, this.#frames);
-    this.#runs = new RepairRuns(self, this.#frames, this.#slots);
+    this.#expectations = new ExpectationsOut(self, this.#frames);
+    this.#runs = new RepairRuns(self, this.#frames, this.#slots, this.#expectations);
   }
 
   /** Last frame sent. */
@@ -99,14 +102,22 @@ export class StreamOut {
     const { desk } = this;
     frames.begin(now);
     if (frames.room > 0) this.#sayStatements(false);
+    this.#expectations.sayEnded();
     while (table.dirtyCount > 0 && frames.mayGoOn(1)) this.#slots.sayNext();
-    if (table.dirtyCount === 0) this.#sayStatements(true);
+    this.#expectations.sayNew();
+    if (!this.#isChanged) this.#sayStatements(true);
     if (!this.isRepairDeferred && !desk.isEmpty) this.#answer();
     this.#markIfDue();
-    const isBusy = table.dirtyCount > 0 || this.#statements.length > 0 || !desk.isEmpty;
+    const isBusy = this.#isChanged || this.#statements.length > 0 || !desk.isEmpty;
     if (!isBusy) this.#sayIdle();
     frames.send();
-    return table.dirtyCount > 0 || this.#statements.length > 0 || !(desk.isEmpty || this.isRepairDeferred);
+    return this.#isChanged || this.#statements.length > 0 || !(desk.isEmpty || this.isRepairDeferred);
+  }
+
+  /** Flows or expectations have changed since they were said. */
+  get #isChanged(): boolean {
+    const { table } = this.#self.ports;
+    return table.dirtyCount > 0 || table.expectations.dirtyCount > 0;
   }
 
   /** Under load a frame waits for more ops, but not for long. */
@@ -161,19 +172,20 @@ export class StreamOut {
   #markIfDue(): void {
     const { now } = this.#frames;
     const since = now - this.#lastMarkAt;
-    const isQueueEmpty = this.#self.ports.table.dirtyCount === 0;
+    const isQueueEmpty = !this.#isChanged;
     const isDue =
       since >= MARK_INTERVAL_MS ||
       (isQueueEmpty && this.#frames.isUnmarked && since >= MARK_QUIET_INTERVAL_MS) ||
       (isQueueEmpty && this.#self.isMarkSoon && since >= MARK_LEAST_MS);
     if (!isDue || this.#frames.room <= 0) return;
-    const { digests } = this.#self.ports.table;
+    const { digests, expectations } = this.#self.ports.table;
     digests.sum(OWNER_SELF, LEVEL_ROOT, 0);
+    expectations.sum(OWNER_SELF);
     const { ops } = this.#frames;
     this.#frames.open();
-    if (!ops.mark(digests.count, digests.lo, digests.hi)) {
+    if (!ops.mark(digests, expectations)) {
       this.#frames.next();
-      ops.mark(digests.count, digests.lo, digests.hi);
+      ops.mark(digests, expectations);
     }
     this.#lastMarkAt = now;
     this.#frames.isUnmarked = false;
@@ -204,6 +216,7 @@ export class StreamOut {
       this.#refreshAt += interval;
       this.desk.addScope(this.#refreshSegment);
       this.#refreshSegment = (this.#refreshSegment + 1) % SEGMENTS;
+      if (this.#refreshSegment === 0) this.desk.areExpectationsWanted = true;
     }
   }
 }

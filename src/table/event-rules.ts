@@ -17,6 +17,7 @@ import type { Counters } from '../flow/counters.js';
 import { EVENT_DESTROY, EVENT_NEW, type EventSink } from '../flow/kernel-port.js';
 import { isNewLife, keyEqual, mergeEvent } from '../flow/merge.js';
 import { allocateMemory, HAS_ID, MAX_RECORD_BYTES, type Memory, OFF_HAS, OFF_ID } from '../flow/record.js';
+import { type ExpectationChoice, ExpectationRules } from './expectation-rules.js';
 import type { FlowTable } from './flow-table.js';
 import {
   DEAD,
@@ -45,6 +46,8 @@ export interface EventRulesOptions {
   isEcho?(portId: number): boolean;
   /** Asks the kernel for the flow with this original tuple: its record to `found` at 0 and true, or false. */
   get(m: Memory, at: number, found: Memory): boolean;
+  /** Which expectations are replicated; all unless told otherwise. */
+  readonly expectations?: ExpectationChoice;
 }
 
 /** True if both records know their ct id and the ids differ: surely two lives. Equal ids prove nothing (F1). */
@@ -59,6 +62,7 @@ function haveOtherIds(m: Memory, at: number, other: Memory, otherAt: number): bo
 export class EventRules implements EventSink {
   /** Events taken so far, echoes included. */
   events = 0;
+  readonly expectations: ExpectationRules;
   readonly #options: EventRulesOptions;
   readonly #table: FlowTable;
   readonly #merged = allocateMemory(MAX_RECORD_BYTES);
@@ -67,6 +71,15 @@ export class EventRules implements EventSink {
   constructor(options: EventRulesOptions) {
     this.#options = options;
     this.#table = options.table;
+    const { table, counters, expectations: choice } = options;
+    const isPrimary = () => options.isPrimary();
+    this.expectations = new ExpectationRules({ table, counters, isPrimary, ...(choice ? { choice } : {}) });
+  }
+
+  expectation(kind: number, m: Memory, at: number, portId: number): void {
+    this.events++;
+    if (portId !== 0 && this.#options.isEcho?.(portId)) this.#options.counters.count('event.echo');
+    else this.expectations.event(kind, m, at);
   }
 
   event(kind: number, m: Memory, at: number, seen: number, portId: number, status: number): void {
@@ -250,6 +263,7 @@ export class EventRules implements EventSink {
 
   #bury(slot: number): void {
     const table = this.#table;
+    table.expectations.masterEnded(OWNER_SELF, table.memory, table.recordAt(slot));
     if (table.owner(slot) !== OWNER_SELF) {
       // No stream of ours has spoken of it, so there is nothing to take back.
       table.clearImage(slot);

@@ -21,6 +21,7 @@ import {
   OFF_KEY,
 } from '../flow/record.js';
 import { TABLE_FLOWS_MAX } from '../limits.js';
+import { ExpectationTable } from './expectation-table.js';
 import { SEGMENTS, SegmentIndex } from './segment-index.js';
 import { SLAB_BYTES_MAX } from './slab.js';
 import { DEAD, DIRTY, FRESH, KEPT, KERNEL, OWNER_SELF, SHADOW, USED } from './slot-bits.js';
@@ -40,6 +41,8 @@ export interface FlowTableOptions {
 
 /** All flows a node knows of, off the heap. Nothing here allocates per flow. */
 export class FlowTable extends SlotTable {
+  /** What the owners expect; it follows every relabelling. */
+  readonly expectations: ExpectationTable;
   readonly #index: SegmentIndex;
   readonly #tombstones: Tombstones;
   /** What locate() found, or -1. */
@@ -55,6 +58,8 @@ export class FlowTable extends SlotTable {
     const maxFlows = options.maxFlows ?? TABLE_FLOWS_MAX;
     const recordBytes = Math.max(MAX_TABLE_RECORD_BYTES * 2, maxFlows * RECORD_BYTES_PER_FLOW);
     super(options.seed, maxFlows, options.maxRecordBytes ?? Math.min(SLAB_BYTES_MAX, recordBytes));
+    this.expectations = new ExpectationTable(options.seed);
+    this.owners.onRelease = (owner) => this.expectations.drop(owner);
     this.#index = new SegmentIndex(this.slots, this.memory);
     this.#tombstones = new Tombstones({
       memory: this.memory,
@@ -194,6 +199,7 @@ export class FlowTable extends SlotTable {
     }
     this.owners.relabel(from, to);
     this.digests.move(from, to);
+    this.expectations.relabel(from, to);
   }
 
   /** Clears bits; clearing SHADOW makes the slot the visible one of its key. */

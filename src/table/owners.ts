@@ -24,6 +24,8 @@ const isEqual = (a: Uint8Array, b: Uint8Array): boolean =>
 
 /** The owners of one table. Numbers 0 and 1 are self and unclassified; others come and go. */
 export class Owners {
+  /** Called when an owner's number is free again. */
+  onRelease: (owner: number) => void = () => undefined;
   readonly #identities: (Identity | undefined)[] = [undefined, undefined];
   readonly #ownerOfRaw = new Uint8Array(RAWS);
   /** The byte that new slots of an owner get; -1: none yet. */
@@ -60,6 +62,7 @@ export class Owners {
     if (owner <= OWNER_UNCLASSIFIED || this.#slots[owner] !== 0) return false;
     this.#identities[owner] = undefined;
     this.#rawOfOwner[owner] = -1;
+    this.onRelease(owner);
     return true;
   }
 

@@ -3,8 +3,10 @@
  * DELETE, MARK and scopes. Hostile input ends in OP_BAD (the rest of the payload is lost) or OP_REFUSED
  * (this op is).
  */
+
+import { EXP_OFF_KEY, isExpectationKey } from '../flow/expectation.js';
 import { allocateMemory, MAX_RECORD_BYTES, type Memory } from '../flow/record.js';
-import { NAME_MAX_BYTES, OWNERS_MAX } from '../limits.js';
+import { EXPECTATION_MAX_BYTES, NAME_MAX_BYTES, OWNERS_MAX } from '../limits.js';
 import { ByteCursor } from './byte-cursor.js';
 import type { Seed } from './op-writer.js';
 import {
@@ -17,6 +19,8 @@ import {
   UPSERT_FRESH,
   WIRE_DECLARE,
   WIRE_DELETE,
+  WIRE_EXPECT_DELETE,
+  WIRE_EXPECT_UPSERT,
   WIRE_MARK,
   WIRE_ROLE,
   WIRE_SCOPE_BEGIN,
@@ -49,6 +53,13 @@ export class OpReader {
   count = 0;
   lo = 0;
   hi = 0;
+  /** Of the last MARK: the expectations'. */
+  expectationCount = 0;
+  expectationLo = 0;
+  expectationHi = 0;
+  /** Of the last EXPECT_UPSERT the bytes as they came, not validated; of the last EXPECT_DELETE the key. */
+  readonly expectation: Memory = allocateMemory(EXPECTATION_MAX_BYTES);
+  expectationBytes = 0;
   level = 0;
   index = 0;
   /** Triples (count, lo, hi) of the last SUMS. */
@@ -119,6 +130,15 @@ export class OpReader {
       case WIRE_DECLARE:
         used = this.#declare();
         break;
+      case WIRE_EXPECT_UPSERT:
+        used = this.#readExpectation(0) ? 2 : 0;
+        break;
+      case WIRE_EXPECT_DELETE:
+        used =
+          this.#readExpectation(EXP_OFF_KEY) && isExpectationKey(this.expectation, 0, this.expectationBytes)
+            ? 2
+            : 0;
+        break;
       default:
         return this.#skip(OP_UNKNOWN);
     }
@@ -142,7 +162,28 @@ export class OpReader {
   }
 
   #mark(): number {
-    return this.#sum() ? 4 : 0;
+    if (!this.#sum()) return 0;
+    const { count, lo, hi } = this;
+    if (!this.#sum()) return 0;
+    this.expectationCount = this.count;
+    this.expectationLo = this.lo;
+    this.expectationHi = this.hi;
+    this.count = count;
+    this.lo = lo;
+    this.hi = hi;
+    return 7;
+  }
+
+  /** Copies a bin to `at` of `expectation`. */
+  #readExpectation(at: number): boolean {
+    const c = this.#c;
+    const bytes = c.bin();
+    if (bytes < 4 || bytes > EXPECTATION_MAX_BYTES - at) return false;
+    this.expectation.u8.fill(0);
+    for (let i = 0; i < bytes; i++) this.expectation.u8[at + i] = c.u8[c.at + i];
+    c.at += bytes;
+    this.expectationBytes = bytes;
+    return true;
   }
 
   #sum(): boolean {

@@ -2,11 +2,14 @@
  * Appends ops to a frame's payload. Every method returns false, with nothing written, when the op does not
  * fit.
  */
+import { EXP_OFF_KEY, expectationBytes, expectationKeyBytes } from '../flow/expectation.js';
 import type { Memory } from '../flow/record.js';
 import { ByteWriter } from './byte-writer.js';
 import {
   SUMS_BYTES,
   WIRE_DECLARE,
+  WIRE_EXPECT_DELETE,
+  WIRE_EXPECT_UPSERT,
   WIRE_MARK,
   WIRE_ROLE,
   WIRE_SCOPE_BEGIN,
@@ -23,6 +26,13 @@ export interface Seed {
   node: string;
   incarnation: Uint8Array;
   cut: number;
+}
+
+/** A count and the two lanes of a sum. */
+export interface Sum {
+  readonly count: number;
+  readonly lo: number;
+  readonly hi: number;
 }
 
 export class OpWriter {
@@ -75,17 +85,37 @@ export class OpWriter {
     return true;
   }
 
-  mark(count: number, lo: number, hi: number): boolean {
+  /** A packed expectation, its timeout with it. */
+  expectUpsert(m: Memory, at: number): boolean {
+    return this.#binary(WIRE_EXPECT_UPSERT, m, at, expectationBytes(m, at));
+  }
+
+  /** The key of a packed expectation. */
+  expectDelete(m: Memory, at: number): boolean {
+    return this.#binary(WIRE_EXPECT_DELETE, m, at + EXP_OFF_KEY, expectationKeyBytes(m, at));
+  }
+
+  #binary(op: number, m: Memory, from: number, bytes: number): boolean {
     const w = this.bytes;
-    if (!w.hasRoom(20)) return false;
+    if (!w.hasRoom(5 + bytes)) return false;
+    w.array(2);
+    w.byte(op);
+    w.binHead(bytes);
+    w.bytes(m.u8, from, from + bytes);
+    return true;
+  }
+
+  /** Count and sum of the flows' images, and of the expectations'. */
+  mark(flows: Sum, expectations: Sum): boolean {
+    const w = this.bytes;
+    if (!w.hasRoom(32)) return false;
     w.array(7);
     w.byte(WIRE_MARK);
-    w.uint(count);
-    w.uint(lo);
-    w.uint(hi);
-    w.uint(0); // expectations: count
-    w.uint(0); // and sum, two lanes
-    w.uint(0);
+    for (const { count, lo, hi } of [flows, expectations]) {
+      w.uint(count);
+      w.uint(lo);
+      w.uint(hi);
+    }
     return true;
   }
 

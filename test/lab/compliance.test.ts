@@ -2,14 +2,15 @@
 import { enterNetNamespace } from '../../native/net-namespace.js';
 import { CounterMap } from '../../src/flow/counters.js';
 import { Kernel } from '../../src/kernel/kernel.js';
-import { testCompliance } from '../simulation/compliance.js';
+import { type ComplianceSubject, type ComplianceWish, testCompliance } from '../simulation/compliance.js';
+import { testExpectationCompliance } from '../simulation/expectation-compliance.js';
 import { runSync } from './command.js';
 import { addNamespace, freePrefix, removeNamespace } from './namespaces.js';
 
 /** The kernel gives twice what is asked for, and an event takes 1,280 bytes. */
 const ASKED_PER_EVENT = 640;
 
-testCompliance('the real kernel', async ({ events }) => {
+const openKernel = async ({ events }: ComplianceWish): Promise<ComplianceSubject> => {
   const name = `${freePrefix()}ctfail-kernel`;
   await addNamespace(name);
   // Translation works only where a nat chain is; labels only where a rule uses them.
@@ -32,7 +33,10 @@ testCompliance('the real kernel', async ({ events }) => {
       removeNamespace(name);
     },
   };
-});
+};
+
+testCompliance('the real kernel', openKernel);
+testExpectationCompliance('the real kernel', openKernel);
 
 const RULES = `add table inet lab
   add chain inet lab post { type nat hook postrouting priority 100; }

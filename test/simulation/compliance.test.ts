@@ -12,11 +12,12 @@ import {
   SEEN_PROTOINFO,
 } from '../../src/flow/kernel-port.js';
 import { offMark, offProtoBits } from '../../src/flow/record.js';
-import { testCompliance } from './compliance.js';
+import { type ComplianceSubject, type ComplianceWish, testCompliance } from './compliance.js';
+import { testExpectationCompliance } from './expectation-compliance.js';
 import { KernelTwin, type TwinOptions } from './kernel-twin.js';
 import { type FlowDescription, makeRecord } from './record-maker.js';
 
-testCompliance('the kernel twin', async ({ events }) => {
+const openTwin = async ({ events }: ComplianceWish): Promise<ComplianceSubject> => {
   let timeMs = 1_000_000;
   const port = new KernelTwin({
     now: () => timeMs,
@@ -24,13 +25,20 @@ testCompliance('the kernel twin', async ({ events }) => {
   });
   return {
     port,
-    foreign: { execute: (batch) => port.executeAs(4242, batch) },
+    foreign: {
+      execute: (batch) => port.executeAs(4242, batch),
+      createExpectation: (m, at) => port.expectations.create(m, at, 4242),
+      deleteExpectation: (m, at) => port.expectations.delete(m, at, 4242),
+    },
     pass: async (ms) => {
       timeMs += ms;
     },
     close: () => undefined,
   };
-});
+};
+
+testCompliance('the kernel twin', openTwin);
+testExpectationCompliance('the kernel twin', openTwin);
 
 const tcp = (port: number, more: Partial<FlowDescription> = {}): FlowDescription => ({
   source: '10.0.0.1',

@@ -47,7 +47,7 @@ import { type FlowDescription, makeRecord } from './record-maker.js';
 export interface ComplianceSubject {
   readonly port: KernelPort;
   /** Another program with ctnetlink: its writes are heard as events. */
-  readonly foreign: { execute(batch: KernelBatch): void };
+  readonly foreign: Pick<KernelPort, 'execute' | 'createExpectation' | 'deleteExpectation'>;
   /** Lets time pass, for flows to expire. */
   pass(ms: number): Promise<void>;
   close(): void;

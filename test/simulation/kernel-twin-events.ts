@@ -1,4 +1,6 @@
 /** The event socket of the kernel twin: a bounded queue that loses what does not fit, as netlink does. */
+
+import { cloneExpectation } from '../../src/flow/expectation.js';
 import {
   type EventSink,
   SEEN_HELPER,
@@ -33,6 +35,7 @@ interface QueuedEvent {
   readonly portId: number;
   readonly status: number;
   readonly flow: object;
+  readonly isExpectation?: boolean;
 }
 
 /** How the socket was set up. */
@@ -105,11 +108,23 @@ export class EventQueue {
     return true;
   }
 
+  /** Queues an event about an expectation, or loses it: these are never repeated. */
+  pushExpectation(kind: number, m: Memory, portId: number): void {
+    if (this.#isDeaf || (this.length + 1) * EVENT_BYTES > this.options.bufferBytes) {
+      this.drops++;
+      if (!this.options.noEnobufs) this.#isDeaf = true;
+      return;
+    }
+    const copy = cloneExpectation(m, 0);
+    this.#events.push({ kind, m: copy, seen: 0, portId, status: 0, flow: copy, isExpectation: true });
+  }
+
   /** Hands over at most `limit` events; true if more are queued. */
   drain(sink: EventSink, limit: number): boolean {
     for (let i = 0; i < limit && this.#head < this.#events.length; i++) {
       const event = this.#events[this.#head++];
-      sink.event(event.kind, event.m, 0, event.seen, event.portId, event.status);
+      if (event.isExpectation) sink.expectation?.(event.kind, event.m, 0, event.portId);
+      else sink.event(event.kind, event.m, 0, event.seen, event.portId, event.status);
     }
     if (this.#head > 1024 || this.#head === this.#events.length) {
       this.#events.splice(0, this.#head);

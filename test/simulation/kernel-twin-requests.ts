@@ -175,7 +175,10 @@ export function destroyFlow(twin: KernelTwin, m: Memory, at: number, portId: num
   const flow = twin.lookup(originalKey(m, at));
   if (flow === undefined) return ENOENT;
   if (m.u8[at + OFF_HAS] & HAS_ID && m.u32[(at + OFF_ID) >>> 2] !== flow.id) return ENOENT;
-  if (portId === undefined) twin.flows.remove(flow);
-  else twin.die(flow, portId);
+  if (portId !== undefined) twin.die(flow, portId);
+  else {
+    twin.flows.remove(flow);
+    twin.expectations.masterGone(flow);
+  }
   return 0;
 }

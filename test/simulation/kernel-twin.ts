@@ -49,6 +49,7 @@ import {
   PROTO_HAS_STATE,
 } from '../../src/flow/record.js';
 import { cloneRecord, EventQueue, SEEN_EVERYTHING } from './kernel-twin-events.js';
+import { TwinExpectations } from './kernel-twin-expectations.js';
 import { originalKey, replyKey, type TwinFlow, TwinFlows } from './kernel-twin-flows.js';
 import { createFlow, destroyFlow, updateFlow } from './kernel-twin-requests.js';
 import { cutParts } from './record-parts.js';
@@ -95,6 +96,7 @@ export function seededRandom(seed: number): () => number {
 export class KernelTwin implements KernelPort {
   readonly knobs: TwinKnobs;
   readonly flows = new TwinFlows();
+  readonly expectations = new TwinExpectations(this);
   readonly queue: EventQueue;
   readonly now: () => number;
   readonly random: () => number;
@@ -184,6 +186,7 @@ export class KernelTwin implements KernelPort {
     if (flow.place < 0) return;
     this.emit(EVENT_DESTROY, flow, SEEN_STATUS, portId);
     this.flows.remove(flow);
+    this.expectations.masterGone(flow);
   }
 
   /** A second packet loses the race for its tuple (F13): a hidden flow that ends with a DESTROY when it expires. */
@@ -261,12 +264,33 @@ export class KernelTwin implements KernelPort {
 
   drain(sink: EventSink, budgetMs: number): boolean {
     this.beforeCall?.('drain');
+    this.expectations.expire();
     // About a microsecond an event, as measured on the real one.
     return this.queue.drain(sink, Math.max(1, Math.ceil(budgetMs * 1000)));
   }
 
   setBulk(isBulk: boolean): void {
     this.isBulk = isBulk;
+  }
+
+  expectationDumpStart(): void {
+    this.beforeCall?.('expectationDumpStart');
+    this.expectations.dumpStart();
+  }
+
+  expectationDumpNext(sink: RowSink): number {
+    this.beforeCall?.('expectationDumpNext');
+    return this.expectations.dumpNext(sink);
+  }
+
+  createExpectation(m: Memory, at: number): number {
+    this.beforeCall?.('createExpectation');
+    return this.expectations.create(m, at, undefined);
+  }
+
+  deleteExpectation(m: Memory, at: number): number {
+    this.beforeCall?.('deleteExpectation');
+    return this.expectations.delete(m, at, undefined);
   }
 
   // --- inside --------------------------------------------------------------------------------------------

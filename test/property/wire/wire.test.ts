@@ -19,7 +19,7 @@ function payload(flows: { n: number; v: number; isFresh: boolean }[]): Uint8Arra
     writeSample(m, 0, f.n, f.v);
     ops.upsert(m, 0, f.isFresh);
     if (f.isFresh) ops.delete(m, 0);
-    ops.mark(f.n, f.v, 0);
+    ops.mark({ count: f.n, lo: f.v, hi: 0 }, { count: f.v, lo: 1, hi: f.n });
   }
   return ops.bytes.u8.slice(0, ops.bytes.at);
 }

@@ -294,6 +294,19 @@ export class DaemonRun {
       eventsLost: () => this.eventsLost,
       drain: (sink: EventSink, budgetMs: number) => kernel.drain(sink, budgetMs),
       setBulk: (isBulk: boolean) => kernel.setBulk(isBulk),
+      expectationDumpStart: () => {
+        this.#effect();
+        kernel.expectationDumpStart();
+      },
+      expectationDumpNext: (sink: RowSink) => kernel.expectationDumpNext(sink),
+      createExpectation: (m, at) => {
+        this.#effect();
+        return kernel.createExpectation(m, at);
+      },
+      deleteExpectation: (m, at) => {
+        this.#effect();
+        return kernel.deleteExpectation(m, at);
+      },
     };
   }
 }

@@ -38,7 +38,7 @@ export function sampleStatus(): StatusReport {
     mirrorReady: true,
     activity: 'commit',
     kernel: { flows: 12, maximum: 262_144 },
-    mirror: { flows: 12, digest: '89abcdef01234567', eventsLost: 7, sequence: 501 },
+    mirror: { flows: 12, expectations: 3, digest: '89abcdef01234567', eventsLost: 7, sequence: 501 },
     table: { slots: 20_012, bytes: 2_400_000 },
     peers: [
       {
@@ -60,6 +60,7 @@ export function sampleStatus(): StatusReport {
         node: 'fw2',
         incarnation: 'ffeeddccbbaa99887766554433221100',
         flows: 20_000,
+        expectations: 17,
         digest: '0123456789abcdef',
         sequence: 40_001,
         inSync: true,
@@ -161,6 +162,11 @@ export class FakeBackend implements ControlBackend {
   async flush(table: string) {
     this.#note(`flush ${table}`);
     return { flows: 12, message: `${table} flushed` };
+  }
+
+  async expectations(request: object, onBatch: BatchSink) {
+    this.#note(request);
+    for (const batch of this.batches) await onBatch(batch);
   }
 
   async flows(request: FlowsRequest, onBatch: BatchSink, signal: AbortSignal) {

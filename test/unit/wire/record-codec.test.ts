@@ -89,7 +89,7 @@ describe('the record codec', () => {
       if (!ops.upsert(m, 0, false)) expect(ops.bytes.at).toBe(0);
       expect(ops.bytes.at).toBeLessThanOrEqual(bytes);
       for (const say of [
-        () => ops.mark(1, 2, 3),
+        () => ops.mark({ count: 1, lo: 2, hi: 3 }, { count: 4, lo: 5, hi: 6 }),
         () => ops.scopeEnd(12, 4095, 1, 2, 3),
         () => ops.delete(m, 0),
       ]) {
@@ -102,7 +102,7 @@ describe('the record codec', () => {
 
 describe('the op reader', () => {
   it('steps over ops and elements of a later version', () => {
-    const later = Buffer.from('920fa361626399060102030405a1620708', 'hex');
+    const later = Buffer.from('920fa36162639a06010203040506a1620708', 'hex');
     const ops = reader(later);
     expect(ops.next()).toBe(OP_UNKNOWN);
     expect(ops.next()).toBe(WIRE_MARK);

@@ -1,0 +1,204 @@
+/**
+ * The audit of expectations: the own ones against the kernel's, beside the live events, as audit.ts does it for flows.
+ *
+ *     dump --> queue read to empty --> what neither dump nor event showed is not in the kernel
+ *
+ * Expectations are few, so every attempt reads all. To judge (verify) a difference has to be found twice, with no
+ * event about it in between. To repair (audit) one look is enough; an attempt in which events were lost is not the last.
+ */
+import type { Counters } from '../flow/counters.js';
+import { cloneExpectation, expectationKey, expectationsEqual } from '../flow/expectation.js';
+import { DUMP_INTERRUPTED, DUMP_MORE, type KernelPort } from '../flow/kernel-port.js';
+import type { Memory } from '../flow/record.js';
+import { AUDIT_PAUSE_MAX_MS, AUDIT_PAUSE_MIN_MS, DIFFERENCES_SHOWN, EXPECTATIONS_MAX } from '../limits.js';
+import type { ExpectationRules } from '../table/expectation-rules.js';
+import type { FlowTable } from '../table/flow-table.js';
+import { OWNER_SELF } from '../table/slot-bits.js';
+import type { Clock, Emptied } from './ports.js';
+import { DONE, GO_ON, runSlice, WAIT } from './slice.js';
+
+export interface ExpectationAuditParts {
+  readonly kernel: KernelPort;
+  readonly table: FlowTable;
+  readonly rules: ExpectationRules;
+  readonly counters: Counters;
+  readonly clock: Clock;
+  readonly emptied: Emptied;
+}
+
+/** An expectation that kernel and table show differently; absent where that side has none. */
+export interface ExpectationDifference {
+  readonly kernel: Memory | undefined;
+  readonly table: Memory | undefined;
+}
+
+/** What an audit of expectations found, or put right. */
+export interface ExpectationAuditReport {
+  /** Expectations of the kernel that are ours. */
+  expectations: number;
+  differing: number;
+  differences: ExpectationDifference[];
+  /** Events were lost, or the dump broke off: nothing is proven. */
+  isProvable: boolean;
+}
+
+export class ExpectationAudit {
+  phase: 'dump' | 'settle' | 'pause' | 'done' = 'dump';
+  readonly report: ExpectationAuditReport = {
+    expectations: 0,
+    differing: 0,
+    differences: [],
+    isProvable: true,
+  };
+  readonly #parts: ExpectationAuditParts;
+  readonly #isJudge: boolean;
+  /** The kernel's, by key. */
+  readonly #rows = new Map<string, Memory>();
+  /** Keys that differed at the first look of a judge. */
+  #suspects: Set<string> | undefined;
+  #generation = 0;
+  #isStarted = false;
+  #isWhole = true;
+  #lostBefore = 0;
+  #emptiedBefore = 0;
+  #pauseMs = AUDIT_PAUSE_MIN_MS;
+  #pauseUntil = 0;
+  #nowMs = 0;
+  readonly #turn = (): number => this.#advance();
+  readonly #onRow = (m: Memory, at: number): void => this.#row(m, at);
+
+  constructor(parts: ExpectationAuditParts, mode: 'repair' | 'judge') {
+    this.#parts = parts;
+    this.#isJudge = mode === 'judge';
+  }
+
+  /** Works for one slice; true when it is done. */
+  step(nowMs: number): boolean {
+    this.#nowMs = nowMs;
+    return runSlice(this.#parts.clock, this.#turn);
+  }
+
+  /** Gives up; the report is not to be used. */
+  abort(): void {
+    if (this.phase === 'done') return;
+    this.report.isProvable = false;
+    this.#end();
+  }
+
+  #advance(): number {
+    switch (this.phase) {
+      case 'dump':
+        return this.#dump();
+      case 'settle':
+        if (this.#parts.emptied() === this.#emptiedBefore) return WAIT;
+        return this.#compare();
+      case 'pause':
+        if (this.#nowMs < this.#pauseUntil) return WAIT;
+        this.phase = 'dump';
+        return GO_ON;
+      case 'done':
+        return DONE;
+    }
+  }
+
+  #dump(): number {
+    const { kernel, rules } = this.#parts;
+    if (!this.#isStarted) {
+      this.#isStarted = true;
+      this.#isWhole = true;
+      this.#rows.clear();
+      this.#lostBefore = kernel.eventsLost();
+      this.#generation = rules.beginAudit();
+      kernel.expectationDumpStart();
+    }
+    const state = kernel.expectationDumpNext(this.#onRow);
+    if (state === DUMP_MORE) return GO_ON;
+    if (state === DUMP_INTERRUPTED) this.#isWhole = false;
+    this.#emptiedBefore = this.#parts.emptied();
+    this.phase = 'settle';
+    return WAIT;
+  }
+
+  #row(m: Memory, at: number): void {
+    if (this.#rows.size < EXPECTATIONS_MAX) this.#rows.set(expectationKey(m, at), cloneExpectation(m, at));
+    else this.#isWhole = false;
+  }
+
+  /** All events that are older than the dump's end were read. */
+  #compare(): number {
+    const { kernel, rules, table } = this.#parts;
+    this.#isStarted = false;
+    const isClean = this.#isWhole && kernel.eventsLost() === this.#lostBefore;
+    if (!isClean) return this.#again();
+    this.report.expectations = 0;
+    const found = new Map<string, ExpectationDifference>();
+    for (const [key, row] of this.#rows) {
+      const entry = table.expectations.find(OWNER_SELF, row, 0);
+      const ours = entry?.isLive ? entry.record : undefined;
+      const isOurs = rules.isOurs(row, 0);
+      if (isOurs) this.report.expectations++;
+      // An event told of it since the dump began, and is the newer word.
+      if (rules.touched.has(key)) continue;
+      if (entry !== undefined) entry.shown = this.#generation;
+      const isAsTable = isOurs
+        ? ours !== undefined && expectationsEqual(ours, 0, row, 0)
+        : ours === undefined;
+      if (!isAsTable) found.set(key, { kernel: isOurs ? row : undefined, table: ours });
+    }
+    for (const entry of table.expectations.list(OWNER_SELF)) {
+      if (!entry.isLive || entry.shown === this.#generation || rules.touched.has(entry.key)) continue;
+      found.set(entry.key, { kernel: undefined, table: entry.record });
+    }
+    return this.#isJudge ? this.#judge(found) : this.#repair(found);
+  }
+
+  #repair(found: Map<string, ExpectationDifference>): number {
+    const { table, rules, counters } = this.#parts;
+    for (const { kernel, table: ours } of found.values()) {
+      counters.count('audit.expectation');
+      if (kernel !== undefined) rules.take(kernel, 0);
+      else if (ours !== undefined) {
+        const entry = table.expectations.find(OWNER_SELF, ours, 0);
+        if (entry !== undefined) table.expectations.end(entry);
+      }
+    }
+    this.report.differing = found.size;
+    return this.#end();
+  }
+
+  #judge(found: Map<string, ExpectationDifference>): number {
+    const before = this.#suspects;
+    if (found.size > 0 && before === undefined) {
+      this.#suspects = new Set(found.keys());
+      this.#parts.rules.endAudit();
+      this.phase = 'dump';
+      return GO_ON;
+    }
+    for (const [key, difference] of found) {
+      if (!before?.has(key)) continue;
+      this.report.differing++;
+      if (this.report.differences.length < DIFFERENCES_SHOWN) this.report.differences.push(difference);
+    }
+    return this.#end();
+  }
+
+  #again(): number {
+    this.#parts.rules.endAudit();
+    if (this.#isJudge) {
+      this.report.isProvable = false;
+      return this.#end();
+    }
+    this.#parts.counters.count('audit.expectations-unclean');
+    this.#pauseUntil = this.#nowMs + this.#pauseMs;
+    this.#pauseMs = Math.min(AUDIT_PAUSE_MAX_MS, this.#pauseMs * 2);
+    this.phase = 'pause';
+    return WAIT;
+  }
+
+  #end(): number {
+    this.#parts.rules.endAudit();
+    this.#rows.clear();
+    this.phase = 'done';
+    return DONE;
+  }
+}

@@ -1,0 +1,194 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { ExpectationAudit } from '../../../src/failover/expectation-audit.js';
+import { CounterMap } from '../../../src/flow/counters.js';
+import { type Expectation, recordFromExpectation } from '../../../src/flow/expectation-text.js';
+import { EventRules } from '../../../src/table/event-rules.js';
+import type { ExpectationChoice } from '../../../src/table/expectation-rules.js';
+import { FlowTable } from '../../../src/table/flow-table.js';
+import { OWNER_SELF } from '../../../src/table/slot-bits.js';
+import { KernelTwin } from '../../simulation/kernel-twin.js';
+import type { TwinFlow } from '../../simulation/kernel-twin-flows.js';
+import { makeRecord } from '../../simulation/record-maker.js';
+
+const SIP = { protocol: 'udp', source: '10.0.0.1', destination: '10.9.0.1', destinationPort: 5060 } as const;
+
+const expected = (port: number, call = 1): Expectation => ({
+  family: 'ipv4',
+  protocol: 'udp',
+  tuple: { source: '10.9.0.1', destination: '10.0.0.1', sourcePort: 0, destinationPort: port },
+  mask: { source: '255.255.255.255', destination: '255.255.255.255', sourcePort: 0, destinationPort: 65535 },
+  master: {
+    protocol: 'udp',
+    source: '10.0.0.1',
+    destination: '10.9.0.1',
+    sourcePort: call,
+    destinationPort: 5060,
+  },
+  class: 1,
+  flags: 0,
+});
+
+let now: number;
+let twin: KernelTwin;
+let table: FlowTable;
+let rules: EventRules;
+let isPrimary: boolean;
+let emptied: number;
+
+function open(choice: ExpectationChoice = 'all'): void {
+  now = 1000;
+  emptied = 0;
+  isPrimary = true;
+  twin = new KernelTwin({ now: () => now });
+  table = new FlowTable({ seed: Uint32Array.of(1, 2, 3, 4), maxFlows: 1000 });
+  const get = () => false;
+  const counters = new CounterMap();
+  rules = new EventRules({
+    table,
+    counters,
+    now: () => now,
+    isPrimary: () => isPrimary,
+    get,
+    expectations: choice,
+  });
+}
+beforeEach(() => open());
+
+const call = (n: number): TwinFlow => {
+  const flow = twin.born(makeRecord({ ...SIP, sourcePort: n, timeout: 600, helper: 'sip' }).m, 0);
+  if (flow === undefined) throw new Error('refused');
+  return flow;
+};
+const announce = (port: number, n = 1) =>
+  twin.expectations.announce(recordFromExpectation(expected(port, n)), 0);
+const drain = (): void => {
+  while (twin.drain(rules, 1));
+  emptied++;
+};
+const lose = (): void => {
+  while (twin.drain({ event: () => undefined }, 1));
+};
+const own = (): number => table.expectations.countOf(OWNER_SELF);
+const parts = () => ({
+  kernel: twin,
+  table,
+  rules: rules.expectations,
+  counters: new CounterMap(),
+  clock: () => now,
+  emptied: () => emptied,
+});
+/** Runs one to its end; `meanwhile` happens once, after the dump was read. */
+function run(mode: 'repair' | 'judge', meanwhile?: () => void): ExpectationAudit {
+  const audit = new ExpectationAudit(parts(), mode);
+  for (let i = 0; i < 100 && !audit.step(now); i++) {
+    meanwhile?.();
+    meanwhile = undefined;
+    now += 100;
+    drain();
+  }
+  expect(audit.phase).toBe('done');
+  return audit;
+}
+
+describe('expectations of the kernel', () => {
+  it('are own if their master is, come and go by events, and end with their master', () => {
+    const master = call(1);
+    announce(2000);
+    announce(2001);
+    drain();
+    expect(own()).toBe(2);
+    twin.expectations.use(recordFromExpectation(expected(2000)), 0);
+    drain();
+    expect(own()).toBe(1);
+    twin.die(master);
+    // The flow's end alone does it: its expectations' events may be lost.
+    while (twin.drain({ event: (...a) => rules.event(...a) }, 1));
+    expect(own()).toBe(0);
+  });
+
+  it('are not own without a master in the table, or on a backup whose master is a peer’s', () => {
+    call(1);
+    lose();
+    announce(2000);
+    drain();
+    expect(own()).toBe(0);
+    const { m } = makeRecord({ ...SIP, sourcePort: 1 });
+    const slot = table.insert(m, 0, table.owners.add('peer', new Uint8Array(16)));
+    isPrimary = false;
+    expect(rules.expectations.isOurs(recordFromExpectation(expected(2000)), 0)).toBe(false);
+    isPrimary = true;
+    expect(rules.expectations.isOurs(recordFromExpectation(expected(2000)), 0)).toBe(true);
+    expect(slot).toBeGreaterThanOrEqual(0);
+  });
+
+  it('are chosen by the name of the helper', () => {
+    for (const [choice, count] of [
+      ['none', 0],
+      [['ftp'], 0],
+      [['ftp', 'sip'], 1],
+    ] as const) {
+      open(choice);
+      call(1);
+      announce(2000);
+      drain();
+      expect(own()).toBe(count);
+    }
+  });
+});
+
+describe('an audit of expectations', () => {
+  it('finds what was missed and forgets what is gone', () => {
+    call(1);
+    announce(2000);
+    drain();
+    announce(2001);
+    announce(2002);
+    twin.expectations.use(recordFromExpectation(expected(2000)), 0);
+    lose();
+    expect(own()).toBe(1);
+    expect(run('judge').report).toMatchObject({ expectations: 2, differing: 3, isProvable: true });
+    expect(run('repair').report.differing).toBe(3);
+    expect(own()).toBe(2);
+    expect(run('judge').report).toMatchObject({ differing: 0, isProvable: true });
+  });
+
+  it('believes an event more than the dump', () => {
+    call(1);
+    announce(2000);
+    drain();
+    run('repair', () => {
+      twin.expectations.use(recordFromExpectation(expected(2000)), 0);
+      announce(2001);
+      drain();
+    });
+    expect(own()).toBe(1);
+    expect(table.expectations.list(OWNER_SELF).filter((e) => e.isLive)).toHaveLength(1);
+    expect(run('judge').report.differing).toBe(0);
+  });
+
+  it('goes on until no event was lost meanwhile, and judges nothing then', () => {
+    call(1);
+    drain();
+    const overrun = (): void => {
+      twin.queue.drops++;
+      announce(2000);
+      lose();
+    };
+    expect(run('judge', overrun).report.isProvable).toBe(false);
+    run('repair', () => {
+      twin.queue.drops++;
+      announce(2001);
+      lose();
+    });
+    expect(own()).toBe(2);
+  });
+
+  it('an expectation that expired is gone', () => {
+    call(1);
+    announce(2000);
+    drain();
+    now += 181_000;
+    drain();
+    expect(own()).toBe(0);
+  });
+});
