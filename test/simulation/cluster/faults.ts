@@ -213,12 +213,12 @@ export class Faults {
     while (this.names.length < kinds) this.names.push(...left.splice(random.below(left.length), 1));
   }
 
-  /** Every kind one to three times, within `durationMs` from `begin`. */
+  /** Every kind one to three times, beginning within `durationMs` from `begin`. */
   plan(begin: number, durationMs: number): void {
     for (const name of this.names) {
       for (let n = 1 + this.random.below(3); n > 0; n--) {
-        const at = begin + this.random.next() * durationMs * 0.8;
-        const lasts = 200 + this.random.next() * Math.min(6000, begin + durationMs - at);
+        const at = begin + this.random.next() * durationMs;
+        const lasts = 200 + this.random.next() * 6000;
         this.cluster.schedule.at(at, () => this.#begin(name, lasts));
       }
     }

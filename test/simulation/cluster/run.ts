@@ -109,7 +109,7 @@ class SeedRun {
   #chaos(): void {
     const cluster = this.#cluster;
     const end = cluster.schedule.now + CHAOS_MS;
-    this.#faults.plan(cluster.schedule.now, CHAOS_MS * 0.9);
+    this.#faults.plan(cluster.schedule.now, CHAOS_MS * 0.95);
     const before = cluster.traffic.changes;
     this.#burst(end, CHAOS_MS / CHANGES_MIN);
     cluster.pass(CHAOS_MS);
@@ -184,6 +184,7 @@ class SeedRun {
       const { replicator, table, state, jobs } = run.core;
       if (state !== 'ready') return `${run.name} is not ready`;
       if (table.dirtyCount > 0) return `${run.name} has ${table.dirtyCount} flows to say`;
+      if (this.#cluster.machineOf(run).twin.queue.length > 0) return `${run.name} has events to read`;
       if (!jobs.isIdle) return `${run.name} still runs ${jobs.current?.name}`;
       const peers = replicator.peers();
       for (const other of runs) {
