@@ -174,6 +174,10 @@ const PROCESS_FAULTS: FaultTable = {
       if (!f.isWallSteady) f.cluster.wallOffsetMs += step;
     }),
   roles: (f, durationMs) => f.repeat(durationMs, 2000, () => f.roles()),
+  'key-rotation': (f) => {
+    f.cluster.rotateKey(() => f.random.next());
+    return undefined;
+  },
   'duplicate-name': (f) => {
     const impostor = f.cluster.impersonate(f.machine());
     for (let i = 0; i < 50; i++) f.cluster.change(impostor);
@@ -190,8 +194,8 @@ const ADVERSARY_FAULTS: FaultTable = {
 
 const CATALOGUE: FaultTable = { ...LINK_FAULTS, ...KERNEL_FAULTS, ...PROCESS_FAULTS, ...ADVERSARY_FAULTS };
 
-/** Faults that need what a cluster may not have: a corrupted frame is noticed by its seal only. */
-const NEEDS_SEAL = new Set(['corruption']);
+/** Without a seal nobody is kept out, and only UDP's checksum notices what was damaged. */
+const NEEDS_SEAL = new Set(['corruption', 'key-rotation', ...Object.keys(ADVERSARY_FAULTS)]);
 
 /** The faults of one seed. */
 export class Faults {

@@ -8,6 +8,7 @@ import {
   offReplySrc,
 } from '../../../src/flow/record.js';
 import { KernelTwin, type TwinKnobs } from '../kernel-twin.js';
+import { CipherTwin } from '../cipher-twin.js';
 import type { DaemonRun } from './daemon-run.js';
 import type { Schedule } from './schedule.js';
 
@@ -34,6 +35,8 @@ export class Machine {
   twin: KernelTwin;
   bootId: string;
   disk: PersistedState | undefined;
+  /** The key file as this machine has it. */
+  readonly cipher = new CipherTwin();
   run: DaemonRun | undefined;
   readonly drift: number;
   /** Order of the last step after which only an audit can know what the kernel has. */

@@ -61,6 +61,7 @@ export function runSeed(seed: number, options: SeedOptions = {}): SeedResult {
     traffic: { tuples, sharedShare: random.chance(0.4) ? 0.05 : 0 },
     maxFlows: isLarge ? 1 << 16 : 1 << 13,
     auditIntervalMs: [1000, 3000, 60_000][random.below(3)],
+    isSealed: random.chance(0.85),
     write: options.write,
   });
   const faults = new Faults(cluster, new Random(seed ^ 0x5eed), options.isWallSteady ?? false);

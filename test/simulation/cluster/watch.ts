@@ -2,7 +2,7 @@
 import { seedFromText } from '../../../src/flow/hash.js';
 import { OWNERS_MAX, PEERS_MAX, QUARANTINE_MAX } from '../../../src/limits.js';
 import type { PeerStatus } from '../../../src/replication/ports.js';
-import { LEVEL_ROOT, LEVEL_SEGMENT } from '../../../src/table/digests.js';
+import { LEVEL_ROOT } from '../../../src/table/digests.js';
 import { OWNER_SELF } from '../../../src/table/slot-bits.js';
 import type { DaemonRun } from './daemon-run.js';
 import { checkKernel } from './kernel-check.js';
@@ -21,8 +21,8 @@ const HEARTBEAT_GAP_MS = 400;
 const LOOP_SLACK_MS = 30;
 /** A receiver may hold the stream for a second, and the tick that sees it comes later. Milliseconds. */
 const HELD_UP_MS = 1300;
-/** Frames that one received frame may cause at once: an ACK, a WELCOME, a question, a NACK. */
-const ANSWERS_MAX = 8;
+/** Frames that one received frame may cause at once: a burst of resends, and an ACK, a WELCOME, a question. */
+const ANSWERS_MAX = 40;
 /** Between two looks at a kernel that has just been read to empty. Milliseconds. */
 const LULL_INTERVAL_MS = 250;
 const SILENT_MS = 1000;
@@ -45,7 +45,7 @@ interface Watched {
   readonly kept: Map<string, number>;
   /** In this step a frame of a node's former incarnation was taken, which may delete. */
   heardFormer: boolean;
-  before: { isKnown: boolean; digest: string; segments: Map<number, number>; received: number };
+  before: { isKnown: boolean; digest: string };
 }
 
 /** What the watch needs to know of the cluster. */
@@ -65,6 +65,7 @@ export class Watch {
   lulls = 0;
   readonly #cluster: WatchedCluster;
   readonly #runs = new Map<string, Watched>();
+  readonly #sealings = new Map<number, number>();
 
   constructor(cluster: WatchedCluster) {
     this.#cluster = cluster;
@@ -72,6 +73,11 @@ export class Watch {
 
   streamOf(incarnation: string): StreamRecord | undefined {
     return this.#runs.get(incarnation)?.stream;
+  }
+
+  /** Counter of the last control frame that the run has sent. */
+  lastControl(run: DaemonRun): number {
+    return this.#of(run).lastControl;
   }
 
   started(run: DaemonRun): void {
@@ -92,7 +98,7 @@ export class Watch {
       nextLullAt: 0,
       kept: new Map(),
       heardFormer: false,
-      before: { isKnown: true, digest: '', segments: new Map(), received: 0 },
+      before: { isKnown: true, digest: '' },
     });
   }
 
@@ -105,6 +111,14 @@ export class Watch {
       const at = table.recordAt(slot);
       stream.addStart(keyText(table.memory, at), durableText(table.memory, at));
     }
+  }
+
+  /** A payload is sealed: never two of them under one key and counter. */
+  seals(key: number, counter: number, sum: number): void {
+    const id = key * 2 ** 20 + (counter % 2 ** 20);
+    const before = this.#sealings.get(id);
+    if (before !== undefined) throw new Violation(12, `counter ${counter} is sealed twice`);
+    this.#sealings.set(id, sum);
   }
 
   sent(run: DaemonRun, frame: Uint8Array, length: number): void {
@@ -135,20 +149,11 @@ export class Watch {
   }
 
   beforeReceive(run: DaemonRun, { head }: Datagram): void {
-    const { before, stream } = this.#of(run);
+    const { before } = this.#of(run);
     const peer = this.#peer(run, head.incarnation);
     before.isKnown = peer !== undefined || head.incarnation === run.id;
     before.digest = before.isKnown ? '' : digestOf(run);
-    before.segments.clear();
-    before.received = peer?.receivedSequence ?? 0;
-    if (stream === undefined || peer === undefined || head.frameClass !== CLASS_STREAM) return;
-    // A frame beyond a hole: no sweep may follow from a run of ops that it is only the end of.
-    if (head.counter <= peer.receivedSequence + 1) return;
-    for (const end of this.streamOf(head.incarnation)?.frames[head.counter]?.ends ?? []) {
-      if (end.begin === head.counter || end.bits !== 12) continue;
-      run.core.table.digests.sum(peer.owner, LEVEL_SEGMENT, end.prefix);
-      before.segments.set(end.prefix, run.core.table.digests.count);
-    }
+    if (head.frameClass === CLASS_STREAM) this.replicas.delivers(run, head.incarnation, head.counter);
   }
 
   afterReceive(run: DaemonRun, { head }: Datagram): void {
@@ -166,26 +171,14 @@ export class Watch {
     if (peer.appliedSequence > run.core.replicator.sequence) {
       throw new Violation(105, `${peer.node} acknowledges ${peer.appliedSequence} to ${run.name}`);
     }
-    const stream = this.streamOf(head.incarnation);
-    const owner = this.#cluster.runOf(head.incarnation);
-    if (stream === undefined || owner === undefined) return;
     const current = this.#cluster.machines.find((m) => m.name === peer.node)?.run;
     if (current?.id !== head.incarnation) this.#of(run).heardFormer = true;
-    this.#sweeps(run, peer, stream, head.counter);
-    this.replicas.afterFrame(run, peer, head.incarnation, stream);
+    this.#look(run, peer, head.incarnation);
   }
 
-  /** No sweep by a gapped bracket (invariant 7). */
-  #sweeps(run: DaemonRun, peer: PeerStatus, stream: StreamRecord, sequence: number): void {
-    const { before } = this.#of(run);
-    if (before.segments.size === 0 || peer.receivedSequence !== sequence) return;
-    const note = stream.frames[sequence];
-    for (const [segment, count] of before.segments) {
-      run.core.table.digests.sum(peer.owner, LEVEL_SEGMENT, segment);
-      if (run.core.table.digests.count + note.deletes < count) {
-        throw new Violation(7, `${run.name} sweeps segment ${segment} of ${peer.node} by frame ${sequence}`);
-      }
-    }
+  #look(run: DaemonRun, peer: PeerStatus, owner: string): void {
+    const stream = this.streamOf(owner);
+    if (stream !== undefined) this.replicas.look(run, peer, owner, stream);
   }
 
   logged(run: DaemonRun, message: string, node: string): void {
@@ -209,6 +202,7 @@ export class Watch {
   /** A round of a run's loop has ended. */
   afterStep(run: DaemonRun): void {
     const watched = this.#of(run);
+    for (const peer of run.core.replicator.peers()) this.#look(run, peer, hexOf(peer.incarnation));
     this.#heartbeat(run);
     this.#progress(run, watched);
     this.#restarts(run, watched);
