@@ -41,8 +41,8 @@ export class ReplicaCheck {
     if (pair !== undefined && sequence > pair.received) pair.delivered.add(sequence);
   }
 
-  /** Looks at what `run` holds of `owner` now; `peer` is what it says of it. */
-  look(run: DaemonRun, peer: PeerStatus, owner: string, stream: StreamRecord): void {
+  /** Looks at what `run` holds of `owner` now; `peer` is what it says of it. True if frames were applied since. */
+  look(run: DaemonRun, peer: PeerStatus, owner: string, stream: StreamRecord): boolean {
     const id = `${run.id}:${owner}`;
     let pair = this.#pairs.get(id);
     if (pair === undefined) {
@@ -56,7 +56,7 @@ export class ReplicaCheck {
     if (at < from) throw new Violation(3, `${who}: was at ${from} before`);
     if (at > stream.length) throw new Violation(3, `${who}: only ${stream.length} frames were sent`);
     const isNewlyProven = peer.myVerdict === 'proven' && pair.verdict !== 'proven';
-    if (at === from && !isNewlyProven) return;
+    if (at === from && !isNewlyProven) return false;
     this.#sweeps(run, peer, pair, stream);
     pair.received = at;
     pair.verdict = peer.myVerdict;
@@ -70,6 +70,7 @@ export class ReplicaCheck {
         throw new Violation(2, `${who} equals the image, and a MARK says it does not`);
       }
     }
+    return at > from;
   }
 
   /** No sweep by a run of ops of which a frame is missing (invariant 7). */

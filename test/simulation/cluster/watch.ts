@@ -171,14 +171,14 @@ export class Watch {
     if (peer.appliedSequence > run.core.replicator.sequence) {
       throw new Violation(105, `${peer.node} acknowledges ${peer.appliedSequence} to ${run.name}`);
     }
-    const current = this.#cluster.machines.find((m) => m.name === peer.node)?.run;
-    if (current?.id !== head.incarnation) this.#of(run).heardFormer = true;
     this.#look(run, peer, head.incarnation);
   }
 
   #look(run: DaemonRun, peer: PeerStatus, owner: string): void {
     const stream = this.streamOf(owner);
-    if (stream !== undefined) this.replicas.look(run, peer, owner, stream);
+    if (stream === undefined || !this.replicas.look(run, peer, owner, stream)) return;
+    const current = this.#cluster.machines.find((m) => m.name === peer.node)?.run;
+    if (current?.id !== owner) this.#of(run).heardFormer = true;
   }
 
   logged(run: DaemonRun, message: string, node: string): void {
@@ -232,9 +232,9 @@ export class Watch {
 
   /** No replica shrinks through its owner's restart (invariants 7 and 10). */
   #restarts(run: DaemonRun, watched: Watched): void {
-    for (const { name, run: other } of this.#cluster.machines) {
+    for (const { name, bootId, run: other } of this.#cluster.machines) {
       if (other === undefined || other === run || other.isReady || !other.isUp) continue;
-      const count = imagesOf(run, name);
+      const count = this.#images(run, name, bootId);
       const id = `${name}:${other.id}`;
       const kept = watched.kept.get(id);
       watched.kept.set(id, count);
@@ -269,6 +269,22 @@ export class Watch {
     checkKernel(this.#cluster.machineOf(run), run, now, 'with all events read');
   }
 
+  /** Flows that incarnations of a node in this boot have spoken of, and those in which it was primary. */
+  #images(run: DaemonRun, node: string, bootId: string): number {
+    const { owners, digests } = run.core.table;
+    const formers = run.core.replicator.formers().map((f) => f.owner);
+    let count = 0;
+    for (const owner of owners.list()) {
+      const incarnation = owners.incarnation(owner);
+      if (owners.node(owner) !== node || incarnation === undefined) continue;
+      const isOfBoot = this.#cluster.runOf(hexOf(incarnation))?.options.bootId === bootId;
+      if (!isOfBoot && !formers.includes(owner)) continue;
+      digests.sum(owner, LEVEL_ROOT, 0);
+      count += digests.count;
+    }
+    return count;
+  }
+
   /** True if the table must equal the kernel now: it has heard everything, or an audit made up for it. */
   isFaithful(run: DaemonRun): boolean {
     const watched = this.#of(run);
@@ -289,18 +305,6 @@ export class Watch {
 
 export const hexOf = (u8: Uint8Array): string =>
   Buffer.from(u8.buffer, u8.byteOffset, u8.length).toString('hex');
-
-/** Flows of which streams of this node have spoken, whatever its incarnation. */
-function imagesOf(run: DaemonRun, node: string): number {
-  const { owners, digests } = run.core.table;
-  let count = 0;
-  for (const owner of owners.list()) {
-    if (owners.node(owner) !== node) continue;
-    digests.sum(owner, LEVEL_ROOT, 0);
-    count += digests.count;
-  }
-  return count;
-}
 
 /** Changes with everything that a frame could change in a table. */
 function digestOf(run: DaemonRun): string {
