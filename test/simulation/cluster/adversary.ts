@@ -1,7 +1,7 @@
 /** Somebody on the wire: replays what was ever sent, floods with HELLOs, and, with the key, forges in a peer's name. */
 import {
-  type ControlMessage,
   ControlCodec,
+  type ControlMessage,
   NONCE_BYTES,
   OWN_VERSIONS,
   REQUEST_GROUPS,
@@ -42,7 +42,13 @@ export class Adversary {
     const to = this.#victim();
     if (to === undefined) return;
     const name = `stranger${this.#strangers++ % 100}`;
-    this.#forge(to, name, this.#random.bytes(16), { type: CONTROL_HELLO, nonce: this.#random.bytes(NONCE_BYTES), versions: OWN_VERSIONS }, 1);
+    this.#forge(
+      to,
+      name,
+      this.#random.bytes(16),
+      { type: CONTROL_HELLO, nonce: this.#random.bytes(NONCE_BYTES), versions: OWN_VERSIONS },
+      1,
+    );
   }
 
   /** An acknowledgement in another node's name, of something that may never have been sent. */
@@ -84,7 +90,13 @@ export class Adversary {
     return from === to ? [undefined, undefined] : [from, to];
   }
 
-  #forge(to: DaemonRun, name: string, incarnation: Uint8Array, message: ControlMessage, counter: number): void {
+  #forge(
+    to: DaemonRun,
+    name: string,
+    incarnation: Uint8Array,
+    message: ControlMessage,
+    counter: number,
+  ): void {
     const writer = new FrameWriter('sim', name, incarnation, this.#cluster.cipher);
     const payload = this.#codec.encode(message);
     const frame = new Uint8Array(HEAD_ROOM_BYTES + payload.length);

@@ -169,7 +169,8 @@ export class Cluster implements RunHost {
       if (this.schedule.now - until > sinceMs) return false;
       for (let link = 0; link < links; link++) {
         for (const frameClass of [0, 1]) {
-          if (fault.covers(from, to, link, frameClass) || fault.covers(to, from, link, frameClass)) return true;
+          if (fault.covers(from, to, link, frameClass) || fault.covers(to, from, link, frameClass))
+            return true;
         }
       }
       return false;

@@ -1,7 +1,7 @@
 /** The faults of PROTOCOL.md, section 10, but those of promote and purge: a seed picks some, and when. */
 import type { Random } from '../random.js';
-import type { Cluster } from './cluster.js';
 import { Adversary } from './adversary.js';
+import type { Cluster } from './cluster.js';
 import { corruptTable } from './corrupt-table.js';
 import type { Machine } from './machine.js';
 import type { LinkFault } from './network.js';

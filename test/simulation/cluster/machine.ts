@@ -1,14 +1,8 @@
 /** One firewall: its kernel, its disk, and the daemon that runs on it now. */
 import type { PersistedState } from '../../../src/failover/state.js';
-import {
-  addressBytes,
-  lengthOf,
-  type Memory,
-  OFF_KEY,
-  offReplySrc,
-} from '../../../src/flow/record.js';
-import { KernelTwin, type TwinKnobs } from '../kernel-twin.js';
+import { addressBytes, lengthOf, type Memory, OFF_KEY, offReplySrc } from '../../../src/flow/record.js';
 import { CipherTwin } from '../cipher-twin.js';
+import { KernelTwin, type TwinKnobs } from '../kernel-twin.js';
 import type { DaemonRun } from './daemon-run.js';
 import type { Schedule } from './schedule.js';
 

@@ -26,8 +26,12 @@ function breed({ file, find, replace }: Mutant): string {
   for (const name of ['src', 'native', 'test/simulation']) {
     cpSync(join(DIST, name), join(folder, 'dist', name), { recursive: true });
   }
-  for (const name of ['node_modules', 'package.json']) symlinkSync(join(DIST, '..', name), join(folder, name));
-  writeFileSync(join(folder, 'dist', file), source.replace(find, () => replace));
+  for (const name of ['node_modules', 'package.json'])
+    symlinkSync(join(DIST, '..', name), join(folder, name));
+  writeFileSync(
+    join(folder, 'dist', file),
+    source.replace(find, () => replace),
+  );
   return folder;
 }
 

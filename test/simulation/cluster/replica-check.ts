@@ -1,6 +1,7 @@
 /** Invariants 1, 2 and 3: replicas against what the harness recorded of their owners' streams, byte for byte. */
-import type { PeerStatus } from '../../../src/replication/ports.js';
+
 import { allocateMemory, lengthOf, OFF_KEY, OFF_LENGTH, offParts } from '../../../src/flow/record.js';
+import type { PeerStatus } from '../../../src/replication/ports.js';
 import { LEVEL_ROOT } from '../../../src/table/digests.js';
 import type { DaemonRun } from './daemon-run.js';
 import { durableText, keyText, showText } from './machine.js';
@@ -62,7 +63,8 @@ export class ReplicaCheck {
     pair.verdict = peer.myVerdict;
     const isMark = at > from && stream.frames[at].endsInMark;
     if (peer.myVerdict === 'proven') {
-      const isFull = isNewlyProven || (isMark && (stream.keys.size < FULL_KEYS || pair.marks++ % FULL_EVERY === 0));
+      const isFull =
+        isNewlyProven || (isMark && (stream.keys.size < FULL_KEYS || pair.marks++ % FULL_EVERY === 0));
       const wrong = isFull ? this.difference(run, peer, stream) : this.#touched(run, peer, stream, from);
       if (wrong !== undefined) throw new Violation(1, `${who} is proven: ${wrong}`);
     } else if (isMark && peer.myVerdict !== 'diverged') {

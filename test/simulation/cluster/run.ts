@@ -68,7 +68,8 @@ export function runSeed(seed: number, options: SeedOptions = {}): SeedResult {
   try {
     return new SeedRun(cluster, faults, random, tuples).run(seed);
   } catch (error) {
-    const violation = error instanceof Violation ? error : new Violation(106, `the harness: ${String(error)}`, error);
+    const violation =
+      error instanceof Violation ? error : new Violation(106, `the harness: ${String(error)}`, error);
     throw new SeedFailure(seed, cluster.schedule.now, faults.names, violation);
   }
 }
@@ -209,7 +210,8 @@ class SeedRun {
         const stream = watch.streamOf(hexOf(peer.incarnation));
         if (stream === undefined || !peer.alive) continue;
         const wrong = watch.replicas.difference(run, peer, stream);
-        if (wrong !== undefined) throw new Violation(1, `${run.name}'s replica of ${peer.node}, in peace: ${wrong}`);
+        if (wrong !== undefined)
+          throw new Violation(1, `${run.name}'s replica of ${peer.node}, in peace: ${wrong}`);
       }
     }
     for (const machine of machines) {

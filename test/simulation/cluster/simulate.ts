@@ -45,7 +45,9 @@ function replay(seed: number, isQuiet: boolean): void {
         `at rest after ${quietMs.toFixed(0)} ms, ${lulls} looks at kernels, trace ${hash}\n`,
     );
   } catch (error) {
-    process.stdout.write(`${error instanceof SeedFailure ? `${error.message}\n${error.stack}` : String(error)}\n`);
+    process.stdout.write(
+      `${error instanceof SeedFailure ? `${error.message}\n${error.stack}` : String(error)}\n`,
+    );
     process.exitCode = 1;
   }
 }

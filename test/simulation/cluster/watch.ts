@@ -186,7 +186,8 @@ export class Watch {
     const other = this.#cluster.machines.find((m) => m.name === node)?.run;
     if (message === 'peer: silent' && other !== undefined) {
       const unread = run.inbox.find((d) => d.head.incarnation === other.id && now - d.arrivedAt < SILENT_MS);
-      if (unread !== undefined) throw new Violation(103, `${run.name} calls ${node} silent, its frame is not read`);
+      if (unread !== undefined)
+        throw new Violation(103, `${run.name} calls ${node} silent, its frame is not read`);
     }
     if (message === 'peer: replaced' && other?.isUp) this.#replaced(run, other, now);
   }
@@ -194,7 +195,9 @@ export class Watch {
   /** A living incarnation that can be heard is not replaced by another one of its name. */
   #replaced(run: DaemonRun, other: DaemonRun, now: number): void {
     if (this.#peer(run, other.id) !== undefined || now - other.startedAt < 5000) return;
-    const isFree = [run, other].every((r) => r.stalledUntil < now && now - r.runningSince > 3000 && r.slowness === 1);
+    const isFree = [run, other].every(
+      (r) => r.stalledUntil < now && now - r.runningSince > 3000 && r.slowness === 1,
+    );
     if (!isFree || this.#cluster.isDisturbed(run.name, other.name, 3000)) return;
     throw new Violation(104, `${run.name} let another daemon take the name ${other.name}`);
   }
@@ -227,7 +230,10 @@ export class Watch {
     watched.sequence = replicator.sequence;
     const heldMs = now - Math.max(watched.lastProgressAt, run.runningSince);
     if (heldMs <= HELD_UP_MS + LOOP_SLACK_MS * run.slowness) return;
-    throw new Violation(17, `${run.name} says nothing for ${heldMs.toFixed(0)} ms, ${table.dirtyCount} flows wait`);
+    throw new Violation(
+      17,
+      `${run.name} says nothing for ${heldMs.toFixed(0)} ms, ${table.dirtyCount} flows wait`,
+    );
   }
 
   /** No replica shrinks through its owner's restart (invariants 7 and 10). */
@@ -239,7 +245,10 @@ export class Watch {
       const kept = watched.kept.get(id);
       watched.kept.set(id, count);
       if (kept === undefined || count >= kept || watched.heardFormer) continue;
-      throw new Violation(7, `${run.name} had ${kept} flows of ${name}, which starts again, and has ${count}`);
+      throw new Violation(
+        7,
+        `${run.name} had ${kept} flows of ${name}, which starts again, and has ${count}`,
+      );
     }
   }
 
