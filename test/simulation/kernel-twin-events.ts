@@ -80,6 +80,11 @@ export class EventQueue {
     return this.#undelivered.length;
   }
 
+  /** True if the end of such a flow was not delivered yet: until then the kernel keeps its memory (and so its id). */
+  isOwed(isIt: (flow: object) => boolean): boolean {
+    return this.#undelivered.some((event) => isIt(event.flow));
+  }
+
   /** Queues an event, or loses it and returns false. */
   push(
     kind: number,

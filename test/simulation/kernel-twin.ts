@@ -377,7 +377,8 @@ export class KernelTwin implements KernelPort {
   #nextId(original: string): number {
     this.#lives++;
     const before = this.#ids.get(original);
-    if (before !== undefined && this.random() < this.knobs.sameIdRate) return before;
+    const isHeld = this.queue.waiting > 0 && this.queue.isOwed((f) => (f as TwinFlow).original === original);
+    if (before !== undefined && !isHeld && this.random() < this.knobs.sameIdRate) return before;
     const id = Math.imul(this.#lives, 0x9e3779b1) >>> 0 || 1;
     this.#ids.set(original, id);
     return id;

@@ -1,8 +1,9 @@
 /** Somebody on the wire: replays what was ever sent, floods with HELLOs, and, with the key, forges in a peer's name. */
 import {
-  type ControlMessage,
   ControlCodec,
+  type ControlMessage,
   NONCE_BYTES,
+  OWN_VERSIONS,
   REQUEST_GROUPS,
   REQUEST_SCOPES,
 } from '../../../src/wire/control-messages.js';
@@ -41,7 +42,13 @@ export class Adversary {
     const to = this.#victim();
     if (to === undefined) return;
     const name = `stranger${this.#strangers++ % 100}`;
-    this.#forge(to, name, this.#random.bytes(16), { type: CONTROL_HELLO, nonce: this.#random.bytes(NONCE_BYTES) }, 1);
+    this.#forge(
+      to,
+      name,
+      this.#random.bytes(16),
+      { type: CONTROL_HELLO, nonce: this.#random.bytes(NONCE_BYTES), versions: OWN_VERSIONS },
+      1,
+    );
   }
 
   /** An acknowledgement in another node's name, of something that may never have been sent. */
@@ -50,7 +57,7 @@ export class Adversary {
     if (from === undefined || to === undefined) return;
     const applied = to.core.replicator.sequence + 1 + this.#random.below(5000);
     const acks = [{ incarnation: to.incarnation, applied }];
-    this.#forge(to, from.name, from.incarnation, { type: CONTROL_ACK, acks }, this.#counter());
+    this.#forge(to, from.name, from.incarnation, { type: CONTROL_ACK, acks }, this.#counter(from));
   }
 
   /** A request for everything in another node's name. */
@@ -64,12 +71,12 @@ export class Adversary {
       kind: isAll ? REQUEST_SCOPES : REQUEST_GROUPS,
       bitmap: isAll ? new Uint8Array(SEGMENTS / 8).fill(0xff) : new Uint8Array(0),
     };
-    this.#forge(to, from.name, from.incarnation, message, this.#counter());
+    this.#forge(to, from.name, from.incarnation, message, this.#counter(from));
   }
 
-  /** Some way ahead of what is sent now, so that it is no replay. */
-  #counter(): number {
-    return 2 ** 20 + this.#random.below(2 ** 20);
+  /** A little ahead of what is sent now: it is no replay, and shuts out one true frame at most. */
+  #counter(from: DaemonRun): number {
+    return this.#cluster.watch.lastControl(from) + 1 + this.#random.below(200);
   }
 
   #victim(): DaemonRun | undefined {
@@ -83,8 +90,14 @@ export class Adversary {
     return from === to ? [undefined, undefined] : [from, to];
   }
 
-  #forge(to: DaemonRun, name: string, incarnation: Uint8Array, message: ControlMessage, counter: number): void {
-    const writer = new FrameWriter('sim', name, incarnation);
+  #forge(
+    to: DaemonRun,
+    name: string,
+    incarnation: Uint8Array,
+    message: ControlMessage,
+    counter: number,
+  ): void {
+    const writer = new FrameWriter('sim', name, incarnation, this.#cluster.cipher);
     const payload = this.#codec.encode(message);
     const frame = new Uint8Array(HEAD_ROOM_BYTES + payload.length);
     frame.set(payload, writer.headBytes);

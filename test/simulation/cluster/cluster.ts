@@ -1,9 +1,11 @@
 /** A cluster in one thread: machines, links, virtual time, and the watch over all of it. */
 import { decode } from '@msgpack/msgpack';
+import type { FrameKey } from '../../../src/wire/cipher.js';
+import { CipherTwin } from '../cipher-twin.js';
 import { Random } from '../random.js';
 import { DaemonRun, type RunHost } from './daemon-run.js';
 import { Machine } from './machine.js';
-import { type Datagram, Network } from './network.js';
+import { type Datagram, Network, peekHead } from './network.js';
 import { Schedule } from './schedule.js';
 import { Trace } from './trace.js';
 import { Traffic, type TrafficOptions } from './traffic.js';
@@ -16,6 +18,7 @@ export interface ClusterOptions {
   readonly links: number;
   readonly traffic: TrafficOptions;
   readonly maxFlows: number;
+  readonly isSealed: boolean;
   readonly auditIntervalMs: number;
   readonly write?: ((line: string) => void) | undefined;
 }
@@ -37,7 +40,9 @@ export class Cluster implements RunHost {
   /** Second daemons that use a machine's name; they are none of the cluster's own. */
   readonly impostors: Machine[] = [];
   readonly options: ClusterOptions;
-  readonly isSealed = false;
+  readonly isSealed: boolean;
+  /** Keys of the harness, and of an adversary who has stolen them; undefined where frames go in clear. */
+  readonly cipher: CipherTwin | undefined;
   wallOffsetMs = 0;
   /** Share of kernel calls between which traffic happens. */
   interference = 0;
@@ -45,11 +50,15 @@ export class Cluster implements RunHost {
   readonly #runs = new Map<string, DaemonRun>();
   readonly #machineOf = new Map<DaemonRun, Machine>();
   readonly #past: Disturbance[] = [];
+  readonly #keys = new Map<string, FrameKey>();
+  #isRotating = false;
   #isInterfering = false;
 
   constructor(options: ClusterOptions) {
     this.options = options;
     this.random = new Random(options.seed);
+    this.isSealed = options.isSealed;
+    this.cipher = options.isSealed ? new CipherTwin() : undefined;
     this.trace = new Trace(() => this.schedule.now, options.write);
     this.network = new Network(this.schedule, this.random, options.links);
     this.traffic = new Traffic(options.traffic, this.random, this.trace);
@@ -68,6 +77,7 @@ export class Cluster implements RunHost {
       eventBufferBytes: [64 << 20, 2 << 20][random.below(2)],
     });
     this.#hook(machine);
+    machine.cipher.onSeal = ({ key, counter, sum }) => this.watch.seals(key, counter, sum);
     return machine;
   }
 
@@ -97,6 +107,7 @@ export class Cluster implements RunHost {
       maxFlows: this.options.maxFlows,
       auditIntervalMs: this.options.auditIntervalMs,
       drift: machine.drift,
+      cipher: this.isSealed ? machine.cipher : undefined,
       persist: (state) => {
         machine.disk = state;
       },
@@ -158,7 +169,8 @@ export class Cluster implements RunHost {
       if (this.schedule.now - until > sinceMs) return false;
       for (let link = 0; link < links; link++) {
         for (const frameClass of [0, 1]) {
-          if (fault.covers(from, to, link, frameClass) || fault.covers(to, from, link, frameClass)) return true;
+          if (fault.covers(from, to, link, frameClass) || fault.covers(to, from, link, frameClass))
+            return true;
         }
       }
       return false;
@@ -173,8 +185,50 @@ export class Cluster implements RunHost {
     return this.#runs.get(incarnation);
   }
 
-  open(_run: DaemonRun, frame: Uint8Array): Uint8Array {
-    return (decode(frame) as unknown[])[7] as Uint8Array;
+  open(run: DaemonRun, frame: Uint8Array): Uint8Array {
+    const payload = (decode(frame) as unknown[])[7] as Uint8Array;
+    if (this.cipher === undefined) return payload;
+    const { keyId, frameClass, counter, payloadAt } = peekHead(frame);
+    const id = `${run.id}/${keyId}/${frameClass}`;
+    let key = this.#keys.get(id);
+    if (key === undefined) {
+      const names = [new TextEncoder().encode('sim'), new TextEncoder().encode(run.name)];
+      key = this.cipher.derive(keyId, names[0], names[1], run.incarnation, frameClass) as FrameKey;
+      this.#keys.set(id, key);
+    }
+    const out = new Uint8Array(frame.length);
+    // The bin head before the payload is three bytes, and none of the associated data.
+    const bytes = key.open(frame, 0, payloadAt - 3, payloadAt, payload.length, counter, out);
+    if (bytes < 0) throw new Violation(12, `${run.name} sends what nobody can open`);
+    return out.subarray(0, bytes);
+  }
+
+  /** A new key: added everywhere, then used everywhere, then the old one is removed; each machine at its own time. */
+  rotateKey(delay: () => number): void {
+    const { cipher } = this;
+    if (cipher === undefined || this.#isRotating) return;
+    this.#isRotating = true;
+    const old = cipher.sendKeyId;
+    const next = (old % 200) + 1;
+    const all = [...this.machines, ...this.impostors];
+    const both = new Map([
+      [old, old],
+      [next, next],
+    ]);
+    const phases: [Map<number, number>, number][] = [
+      [both, old],
+      [both, next],
+      [new Map([[next, next]]), next],
+    ];
+    phases.forEach(([keys, send], phase) => {
+      for (const machine of all) {
+        this.schedule.after(phase * 1500 + delay() * 1000, () => machine.cipher.replace(keys, send));
+      }
+      if (phase < 2) this.schedule.after(phase * 1500, () => cipher.replace(both, send));
+    });
+    this.schedule.after(4500, () => {
+      this.#isRotating = false;
+    });
   }
 
   beforeReceive(run: DaemonRun, datagram: Datagram): void {

@@ -40,7 +40,8 @@ function ownSlot(machine: Machine, random: Random): number {
   const { table } = machine.run!.core;
   for (let i = 0; i < TRIES; i++) {
     const slot = random.below(Math.max(1, table.slotLimit));
-    if (table.isUsed(slot) && table.owner(slot) === OWNER_SELF && (table.bits(slot) & DEAD) === 0) return slot;
+    if (table.isUsed(slot) && table.owner(slot) === OWNER_SELF && (table.bits(slot) & DEAD) === 0)
+      return slot;
   }
   return -1;
 }

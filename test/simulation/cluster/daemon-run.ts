@@ -6,6 +6,7 @@ import { Core, type TurnState } from '../../../src/daemon/core.js';
 import type { PersistedState } from '../../../src/failover/state.js';
 import { CounterMap } from '../../../src/flow/counters.js';
 import type { EventSink, KernelBatch, KernelPort, RowSink } from '../../../src/flow/kernel-port.js';
+import type { Cipher } from '../../../src/wire/cipher.js';
 import type { KernelTwin } from '../kernel-twin.js';
 import type { Random } from '../random.js';
 import type { Datagram, Network } from './network.js';
@@ -56,6 +57,7 @@ export interface RunOptions {
   readonly maxFlows: number;
   readonly auditIntervalMs: number;
   readonly drift: number;
+  readonly cipher: Cipher | undefined;
   persist(state: PersistedState): void;
 }
 
@@ -123,6 +125,7 @@ export class DaemonRun {
         wallClock: () => 1_700_000_000_000 + host.schedule.now + host.wallOffsetMs,
         random: () => host.random.next(),
         randomBytes: (n) => host.random.bytes(n),
+        ...(options.cipher === undefined ? {} : { cipher: options.cipher }),
         counters: this.counters,
         log: (level, message, fields) => {
           if (level === 'debug') return;
@@ -140,6 +143,8 @@ export class DaemonRun {
         incarnation: this.incarnation,
         bootId: options.bootId,
         mtu: 1500,
+        links: host.network.links,
+        receiveBufferBytes: this.receiveBufferBytes,
         auditIntervalMs: options.auditIntervalMs,
         tcpEstablishedS: 432_000,
         maxFlows: options.maxFlows,

@@ -1,7 +1,7 @@
 /** The faults of PROTOCOL.md, section 10, but those of promote and purge: a seed picks some, and when. */
 import type { Random } from '../random.js';
-import type { Cluster } from './cluster.js';
 import { Adversary } from './adversary.js';
+import type { Cluster } from './cluster.js';
 import { corruptTable } from './corrupt-table.js';
 import type { Machine } from './machine.js';
 import type { LinkFault } from './network.js';
@@ -174,6 +174,10 @@ const PROCESS_FAULTS: FaultTable = {
       if (!f.isWallSteady) f.cluster.wallOffsetMs += step;
     }),
   roles: (f, durationMs) => f.repeat(durationMs, 2000, () => f.roles()),
+  'key-rotation': (f) => {
+    f.cluster.rotateKey(() => f.random.next());
+    return undefined;
+  },
   'duplicate-name': (f) => {
     const impostor = f.cluster.impersonate(f.machine());
     for (let i = 0; i < 50; i++) f.cluster.change(impostor);
@@ -190,8 +194,8 @@ const ADVERSARY_FAULTS: FaultTable = {
 
 const CATALOGUE: FaultTable = { ...LINK_FAULTS, ...KERNEL_FAULTS, ...PROCESS_FAULTS, ...ADVERSARY_FAULTS };
 
-/** Faults that need what a cluster may not have: a corrupted frame is noticed by its seal only. */
-const NEEDS_SEAL = new Set(['corruption']);
+/** Without a seal nobody is kept out, and only UDP's checksum notices what was damaged. */
+const NEEDS_SEAL = new Set(['corruption', 'key-rotation', ...Object.keys(ADVERSARY_FAULTS)]);
 
 /** The faults of one seed. */
 export class Faults {
@@ -213,12 +217,12 @@ export class Faults {
     while (this.names.length < kinds) this.names.push(...left.splice(random.below(left.length), 1));
   }
 
-  /** Every kind one to three times, within `durationMs` from `begin`. */
+  /** Every kind one to three times, beginning within `durationMs` from `begin`. */
   plan(begin: number, durationMs: number): void {
     for (const name of this.names) {
       for (let n = 1 + this.random.below(3); n > 0; n--) {
-        const at = begin + this.random.next() * durationMs * 0.8;
-        const lasts = 200 + this.random.next() * Math.min(6000, begin + durationMs - at);
+        const at = begin + this.random.next() * durationMs;
+        const lasts = 200 + this.random.next() * 6000;
         this.cluster.schedule.at(at, () => this.#begin(name, lasts));
       }
     }

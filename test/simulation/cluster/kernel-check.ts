@@ -34,7 +34,10 @@ export function checkKernel(machine: Machine, run: DaemonRun, nowMs: number, whe
   }
   const extra = table.kernelCount - seen - corpses;
   if (extra !== 0) {
-    throw new Violation(4, `${who}: ${extra} KERNEL slots more than the kernel's ${seen} flows: ${ghost(machine, run)}`);
+    throw new Violation(
+      4,
+      `${who}: ${extra} KERNEL slots more than the kernel's ${seen} flows: ${ghost(machine, run)}`,
+    );
   }
   checkOwn(machine, run, who);
 }

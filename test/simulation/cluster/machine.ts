@@ -1,12 +1,7 @@
 /** One firewall: its kernel, its disk, and the daemon that runs on it now. */
 import type { PersistedState } from '../../../src/failover/state.js';
-import {
-  addressBytes,
-  lengthOf,
-  type Memory,
-  OFF_KEY,
-  offReplySrc,
-} from '../../../src/flow/record.js';
+import { addressBytes, lengthOf, type Memory, OFF_KEY, offReplySrc } from '../../../src/flow/record.js';
+import { CipherTwin } from '../cipher-twin.js';
 import { KernelTwin, type TwinKnobs } from '../kernel-twin.js';
 import type { DaemonRun } from './daemon-run.js';
 import type { Schedule } from './schedule.js';
@@ -34,6 +29,8 @@ export class Machine {
   twin: KernelTwin;
   bootId: string;
   disk: PersistedState | undefined;
+  /** The key file as this machine has it. */
+  readonly cipher = new CipherTwin();
   run: DaemonRun | undefined;
   readonly drift: number;
   /** Order of the last step after which only an audit can know what the kernel has. */

@@ -107,7 +107,8 @@ export class Network {
       this.sentBytes += length;
       const datagram = { bytes, head, link: l, arrivedAt: 0 };
       this.#record(datagram);
-      for (const to of this.#receivers) if (to !== from || this.isLooping) this.#carry(from.name, to, datagram);
+      for (const to of this.#receivers)
+        if (to !== from || this.isLooping) this.#carry(from.name, to, datagram);
     }
   }
 

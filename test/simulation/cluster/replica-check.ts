@@ -1,6 +1,8 @@
 /** Invariants 1, 2 and 3: replicas against what the harness recorded of their owners' streams, byte for byte. */
-import type { PeerStatus } from '../../../src/replication/ports.js';
+
 import { allocateMemory, lengthOf, OFF_KEY, OFF_LENGTH, offParts } from '../../../src/flow/record.js';
+import type { PeerStatus } from '../../../src/replication/ports.js';
+import { LEVEL_ROOT } from '../../../src/table/digests.js';
 import type { DaemonRun } from './daemon-run.js';
 import { durableText, keyText, showText } from './machine.js';
 import { type StreamRecord, valueAt } from './stream-record.js';
@@ -15,18 +17,38 @@ interface Pair {
   received: number;
   verdict: string;
   marks: number;
+  /** Flows of the replica when it was looked at last. */
+  count: number;
+  /** Frames beyond `received` that were handed over. */
+  readonly delivered: Set<number>;
+}
+
+/** Frames of which it is remembered that they came: a run of ops is not longer. */
+const KEPT_FRAMES = 64;
+
+/** True if all frames of a run came; those before this pair was known count as come. */
+function isWhole(pair: Pair, begin: number, end: number): boolean {
+  for (let s = begin; s <= end; s++) if (!pair.delivered.has(s)) return false;
+  return true;
 }
 
 export class ReplicaCheck {
   readonly #pairs = new Map<string, Pair>();
   readonly #key = allocateMemory(1024);
 
-  /** To be called after a frame of `owner` was handed to `run`; `peer` is what `run` says of it. */
-  afterFrame(run: DaemonRun, peer: PeerStatus, owner: string, stream: StreamRecord): void {
+  /** A stream frame of `owner` is about to be handed to `run`. */
+  delivers(run: DaemonRun, owner: string, sequence: number): void {
+    const pair = this.#pairs.get(`${run.id}:${owner}`);
+    if (pair !== undefined && sequence > pair.received) pair.delivered.add(sequence);
+  }
+
+  /** Looks at what `run` holds of `owner` now; `peer` is what it says of it. True if frames were applied since. */
+  look(run: DaemonRun, peer: PeerStatus, owner: string, stream: StreamRecord): boolean {
     const id = `${run.id}:${owner}`;
     let pair = this.#pairs.get(id);
     if (pair === undefined) {
-      pair = { received: peer.receivedSequence, verdict: 'unknown', marks: 0 };
+      const delivered = new Set<number>();
+      pair = { received: peer.receivedSequence, verdict: 'unknown', marks: 0, count: 0, delivered };
       this.#pairs.set(id, pair);
     }
     const from = pair.received;
@@ -35,12 +57,14 @@ export class ReplicaCheck {
     if (at < from) throw new Violation(3, `${who}: was at ${from} before`);
     if (at > stream.length) throw new Violation(3, `${who}: only ${stream.length} frames were sent`);
     const isNewlyProven = peer.myVerdict === 'proven' && pair.verdict !== 'proven';
+    if (at === from && !isNewlyProven) return false;
+    this.#sweeps(run, peer, pair, stream);
     pair.received = at;
     pair.verdict = peer.myVerdict;
-    if (at === from && !isNewlyProven) return;
     const isMark = at > from && stream.frames[at].endsInMark;
     if (peer.myVerdict === 'proven') {
-      const isFull = isNewlyProven || (isMark && (stream.keys.size < FULL_KEYS || pair.marks++ % FULL_EVERY === 0));
+      const isFull =
+        isNewlyProven || (isMark && (stream.keys.size < FULL_KEYS || pair.marks++ % FULL_EVERY === 0));
       const wrong = isFull ? this.difference(run, peer, stream) : this.#touched(run, peer, stream, from);
       if (wrong !== undefined) throw new Violation(1, `${who} is proven: ${wrong}`);
     } else if (isMark && peer.myVerdict !== 'diverged') {
@@ -48,6 +72,30 @@ export class ReplicaCheck {
         throw new Violation(2, `${who} equals the image, and a MARK says it does not`);
       }
     }
+    return at > from;
+  }
+
+  /** No sweep by a run of ops of which a frame is missing (invariant 7). */
+  #sweeps(run: DaemonRun, peer: PeerStatus, pair: Pair, stream: StreamRecord): void {
+    const { digests } = run.core.table;
+    const before = pair.count;
+    digests.sum(peer.owner, LEVEL_ROOT, 0);
+    pair.count = digests.count;
+    const at = peer.receivedSequence;
+    let deletes = 0;
+    let isGapped = false;
+    let isSwept = false;
+    for (let s = pair.received + 1; s <= at; s++) {
+      const note = stream.frames[s];
+      deletes += note.deletes;
+      for (const { begin } of note.ends) {
+        if (isWhole(pair, begin, s)) isSwept = true;
+        else isGapped = true;
+      }
+    }
+    for (const s of pair.delivered) if (s < at - KEPT_FRAMES) pair.delivered.delete(s);
+    if (!isGapped || isSwept || pair.count >= before - deletes) return;
+    throw new Violation(7, `${run.name} sweeps ${peer.node}'s replica by a gapped run, frame ${at}`);
   }
 
   /** Where the replica differs from the image at the sequence that it has applied; undefined if nowhere. */

@@ -61,13 +61,15 @@ export function runSeed(seed: number, options: SeedOptions = {}): SeedResult {
     traffic: { tuples, sharedShare: random.chance(0.4) ? 0.05 : 0 },
     maxFlows: isLarge ? 1 << 16 : 1 << 13,
     auditIntervalMs: [1000, 3000, 60_000][random.below(3)],
+    isSealed: random.chance(0.85),
     write: options.write,
   });
   const faults = new Faults(cluster, new Random(seed ^ 0x5eed), options.isWallSteady ?? false);
   try {
     return new SeedRun(cluster, faults, random, tuples).run(seed);
   } catch (error) {
-    const violation = error instanceof Violation ? error : new Violation(106, `the harness: ${String(error)}`, error);
+    const violation =
+      error instanceof Violation ? error : new Violation(106, `the harness: ${String(error)}`, error);
     throw new SeedFailure(seed, cluster.schedule.now, faults.names, violation);
   }
 }
@@ -109,7 +111,7 @@ class SeedRun {
   #chaos(): void {
     const cluster = this.#cluster;
     const end = cluster.schedule.now + CHAOS_MS;
-    this.#faults.plan(cluster.schedule.now, CHAOS_MS * 0.9);
+    this.#faults.plan(cluster.schedule.now, CHAOS_MS * 0.95);
     const before = cluster.traffic.changes;
     this.#burst(end, CHAOS_MS / CHANGES_MIN);
     cluster.pass(CHAOS_MS);
@@ -184,6 +186,7 @@ class SeedRun {
       const { replicator, table, state, jobs } = run.core;
       if (state !== 'ready') return `${run.name} is not ready`;
       if (table.dirtyCount > 0) return `${run.name} has ${table.dirtyCount} flows to say`;
+      if (this.#cluster.machineOf(run).twin.queue.length > 0) return `${run.name} has events to read`;
       if (!jobs.isIdle) return `${run.name} still runs ${jobs.current?.name}`;
       const peers = replicator.peers();
       for (const other of runs) {
@@ -207,7 +210,8 @@ class SeedRun {
         const stream = watch.streamOf(hexOf(peer.incarnation));
         if (stream === undefined || !peer.alive) continue;
         const wrong = watch.replicas.difference(run, peer, stream);
-        if (wrong !== undefined) throw new Violation(1, `${run.name}'s replica of ${peer.node}, in peace: ${wrong}`);
+        if (wrong !== undefined)
+          throw new Violation(1, `${run.name}'s replica of ${peer.node}, in peace: ${wrong}`);
       }
     }
     for (const machine of machines) {

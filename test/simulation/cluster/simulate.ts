@@ -1,10 +1,100 @@
-import { runSeed } from './run.js';
-const a = process.argv.slice(2);
-const from = Number(a[0] ?? 1), to = Number(a[1] ?? from);
-for (let s = from; s <= to; s++) {
-  const t = performance.now();
+/**
+ * npm run simulate -- [--seeds 500] [--from 1] [--jobs 2] [--quiet]     many seeds
+ * npm run simulate -- --seed N                                         one, with its trace
+ *
+ * Exit code 1 if a seed failed; each failure comes with its invariant and the command that replays it.
+ */
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { runSeed, SeedFailure } from './run.js';
+import { runSeeds, type SeedOutcome } from './seed-pool.js';
+import { INVARIANTS, Violation } from './violation.js';
+
+/** Every so many seeds one is run twice, once with a steady wall clock (invariants 22 and 23). */
+const TWICE_EVERY = 25;
+const PROGRESS_MS = 1000;
+const PATIENCE_MS = 120_000;
+const FAILURES_SHOWN = 20;
+
+/** Runs a seed, and some of them twice. */
+function judge(seed: number): SeedOutcome {
+  const before = process.cpuUsage().user;
+  const cpuMs = () => (process.cpuUsage().user - before) / 1000;
   try {
-    const r = runSeed(s, a[2] === 'v' ? { write: (l) => console.log(l) } : {});
-    console.log(s, 'ok', r.changes, r.hash, r.quietMs.toFixed(0), r.lulls, r.faults.join(','), (performance.now() - t).toFixed(0), 'ms');
-  } catch (e) { console.log(String((e as Error).message)); if (a[3]) console.log((e as Error).stack); }
+    const { hash, changes } = runSeed(seed);
+    if (seed % TWICE_EVERY === 0 && runSeed(seed, { isWallSteady: true }).hash !== hash) {
+      const number = runSeed(seed).hash === hash ? 22 : 23;
+      throw new SeedFailure(seed, 0, [], new Violation(number, 'another run had another trace'));
+    }
+    return { seed, hash, changes, cpuMs: cpuMs() };
+  } catch (error) {
+    if (!(error instanceof SeedFailure)) throw error;
+    const { invariant } = error.violation;
+    const name = `invariant ${invariant}: ${INVARIANTS[invariant]}`;
+    return { seed, cpuMs: cpuMs(), failure: error.message, invariant: name };
+  }
 }
+
+/** Replays one seed with its trace. */
+function replay(seed: number, isQuiet: boolean): void {
+  const write = isQuiet ? undefined : (line: string) => process.stdout.write(`${line}\n`);
+  try {
+    const { hash, changes, faults, quietMs, lulls } = runSeed(seed, { write });
+    process.stdout.write(
+      `seed ${seed} holds: ${changes} kernel changes, faults ${faults.join(', ')}; ` +
+        `at rest after ${quietMs.toFixed(0)} ms, ${lulls} looks at kernels, trace ${hash}\n`,
+    );
+  } catch (error) {
+    process.stdout.write(
+      `${error instanceof SeedFailure ? `${error.message}\n${error.stack}` : String(error)}\n`,
+    );
+    process.exitCode = 1;
+  }
+}
+
+async function simulate(from: number, seeds: number, jobs: number, isQuiet: boolean): Promise<void> {
+  const startedAt = performance.now();
+  let done = 0;
+  let failed = 0;
+  const say = (line: string) => process.stdout.write(`${line}\n`);
+  const timer = setInterval(() => {
+    if (!isQuiet) say(`${done} of ${seeds} seeds, ${failed} failed`);
+  }, PROGRESS_MS);
+  const worker = fileURLToPath(import.meta.url);
+  const outcomes = await runSeeds({
+    worker,
+    jobs,
+    from,
+    seeds,
+    stopAtFailure: false,
+    patienceMs: PATIENCE_MS,
+    onSeed: (outcome) => {
+      done++;
+      if (outcome.failure === undefined || ++failed > FAILURES_SHOWN) return;
+      say(`FAILED ${outcome.failure}\n  again: npm run simulate -- --seed ${outcome.seed}`);
+    },
+  });
+  clearInterval(timer);
+  const seconds = (performance.now() - startedAt) / 1000;
+  const changes = outcomes.reduce((sum, o) => sum + (o.changes ?? 0), 0);
+  const cpu = outcomes.reduce((sum, o) => sum + o.cpuMs, 0) / 1000;
+  say(
+    `${seeds - failed} of ${seeds} seeds hold, ${changes} kernel changes, ` +
+      `${seconds.toFixed(0)} s, ${(cpu / seeds).toFixed(2)} s of CPU a seed`,
+  );
+  if (failed > 0) process.exitCode = 1;
+}
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '500' },
+    from: { type: 'string', default: '1' },
+    jobs: { type: 'string', default: '2' },
+    seed: { type: 'string' },
+    quiet: { type: 'boolean', default: false },
+    worker: { type: 'boolean', default: false },
+  },
+});
+if (values.worker) process.on('message', (seed) => process.send?.(judge(seed as number)));
+else if (values.seed !== undefined) replay(Number(values.seed), values.quiet);
+else await simulate(Number(values.from), Number(values.seeds), Number(values.jobs), values.quiet);

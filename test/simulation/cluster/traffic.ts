@@ -1,9 +1,5 @@
 /** What happens in the kernels: flows begin, change and end, as a seed decides. */
-import {
-  IPPROTO_TCP,
-  IPS_ASSURED,
-  IPS_SEEN_REPLY,
-} from '../../../src/flow/conntrack-enums.js';
+import { IPPROTO_TCP, IPS_ASSURED, IPS_SEEN_REPLY } from '../../../src/flow/conntrack-enums.js';
 import {
   KernelBatch,
   OP_DELETE,

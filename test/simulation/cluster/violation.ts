@@ -3,7 +3,7 @@
  * broken, from 101 on.
  */
 export const INVARIANTS = {
-  1: 'a proven replica equals its owner\'s image',
+  1: "a proven replica equals its owner's image",
   2: 'proven if and only if the bytes are equal',
   3: 'each sequence is applied once, in order, and a hole makes suspect',
   4: 'the KERNEL slots are the kernel',

@@ -2,7 +2,7 @@
 import { seedFromText } from '../../../src/flow/hash.js';
 import { OWNERS_MAX, PEERS_MAX, QUARANTINE_MAX } from '../../../src/limits.js';
 import type { PeerStatus } from '../../../src/replication/ports.js';
-import { LEVEL_ROOT, LEVEL_SEGMENT } from '../../../src/table/digests.js';
+import { LEVEL_ROOT } from '../../../src/table/digests.js';
 import { OWNER_SELF } from '../../../src/table/slot-bits.js';
 import type { DaemonRun } from './daemon-run.js';
 import { checkKernel } from './kernel-check.js';
@@ -21,8 +21,8 @@ const HEARTBEAT_GAP_MS = 400;
 const LOOP_SLACK_MS = 30;
 /** A receiver may hold the stream for a second, and the tick that sees it comes later. Milliseconds. */
 const HELD_UP_MS = 1300;
-/** Frames that one received frame may cause at once: an ACK, a WELCOME, a question, a NACK. */
-const ANSWERS_MAX = 8;
+/** Frames that one received frame may cause at once: a burst of resends, and an ACK, a WELCOME, a question. */
+const ANSWERS_MAX = 40;
 /** Between two looks at a kernel that has just been read to empty. Milliseconds. */
 const LULL_INTERVAL_MS = 250;
 const SILENT_MS = 1000;
@@ -45,7 +45,7 @@ interface Watched {
   readonly kept: Map<string, number>;
   /** In this step a frame of a node's former incarnation was taken, which may delete. */
   heardFormer: boolean;
-  before: { isKnown: boolean; digest: string; segments: Map<number, number>; received: number };
+  before: { isKnown: boolean; digest: string };
 }
 
 /** What the watch needs to know of the cluster. */
@@ -65,6 +65,7 @@ export class Watch {
   lulls = 0;
   readonly #cluster: WatchedCluster;
   readonly #runs = new Map<string, Watched>();
+  readonly #sealings = new Map<number, number>();
 
   constructor(cluster: WatchedCluster) {
     this.#cluster = cluster;
@@ -72,6 +73,11 @@ export class Watch {
 
   streamOf(incarnation: string): StreamRecord | undefined {
     return this.#runs.get(incarnation)?.stream;
+  }
+
+  /** Counter of the last control frame that the run has sent. */
+  lastControl(run: DaemonRun): number {
+    return this.#of(run).lastControl;
   }
 
   started(run: DaemonRun): void {
@@ -92,7 +98,7 @@ export class Watch {
       nextLullAt: 0,
       kept: new Map(),
       heardFormer: false,
-      before: { isKnown: true, digest: '', segments: new Map(), received: 0 },
+      before: { isKnown: true, digest: '' },
     });
   }
 
@@ -105,6 +111,14 @@ export class Watch {
       const at = table.recordAt(slot);
       stream.addStart(keyText(table.memory, at), durableText(table.memory, at));
     }
+  }
+
+  /** A payload is sealed: never two of them under one key and counter. */
+  seals(key: number, counter: number, sum: number): void {
+    const id = key * 2 ** 20 + (counter % 2 ** 20);
+    const before = this.#sealings.get(id);
+    if (before !== undefined) throw new Violation(12, `counter ${counter} is sealed twice`);
+    this.#sealings.set(id, sum);
   }
 
   sent(run: DaemonRun, frame: Uint8Array, length: number): void {
@@ -135,20 +149,11 @@ export class Watch {
   }
 
   beforeReceive(run: DaemonRun, { head }: Datagram): void {
-    const { before, stream } = this.#of(run);
+    const { before } = this.#of(run);
     const peer = this.#peer(run, head.incarnation);
     before.isKnown = peer !== undefined || head.incarnation === run.id;
     before.digest = before.isKnown ? '' : digestOf(run);
-    before.segments.clear();
-    before.received = peer?.receivedSequence ?? 0;
-    if (stream === undefined || peer === undefined || head.frameClass !== CLASS_STREAM) return;
-    // A frame beyond a hole: no sweep may follow from a run of ops that it is only the end of.
-    if (head.counter <= peer.receivedSequence + 1) return;
-    for (const end of this.streamOf(head.incarnation)?.frames[head.counter]?.ends ?? []) {
-      if (end.begin === head.counter || end.bits !== 12) continue;
-      run.core.table.digests.sum(peer.owner, LEVEL_SEGMENT, end.prefix);
-      before.segments.set(end.prefix, run.core.table.digests.count);
-    }
+    if (head.frameClass === CLASS_STREAM) this.replicas.delivers(run, head.incarnation, head.counter);
   }
 
   afterReceive(run: DaemonRun, { head }: Datagram): void {
@@ -166,26 +171,14 @@ export class Watch {
     if (peer.appliedSequence > run.core.replicator.sequence) {
       throw new Violation(105, `${peer.node} acknowledges ${peer.appliedSequence} to ${run.name}`);
     }
-    const stream = this.streamOf(head.incarnation);
-    const owner = this.#cluster.runOf(head.incarnation);
-    if (stream === undefined || owner === undefined) return;
-    const current = this.#cluster.machines.find((m) => m.name === peer.node)?.run;
-    if (current?.id !== head.incarnation) this.#of(run).heardFormer = true;
-    this.#sweeps(run, peer, stream, head.counter);
-    this.replicas.afterFrame(run, peer, head.incarnation, stream);
+    this.#look(run, peer, head.incarnation);
   }
 
-  /** No sweep by a gapped bracket (invariant 7). */
-  #sweeps(run: DaemonRun, peer: PeerStatus, stream: StreamRecord, sequence: number): void {
-    const { before } = this.#of(run);
-    if (before.segments.size === 0 || peer.receivedSequence !== sequence) return;
-    const note = stream.frames[sequence];
-    for (const [segment, count] of before.segments) {
-      run.core.table.digests.sum(peer.owner, LEVEL_SEGMENT, segment);
-      if (run.core.table.digests.count + note.deletes < count) {
-        throw new Violation(7, `${run.name} sweeps segment ${segment} of ${peer.node} by frame ${sequence}`);
-      }
-    }
+  #look(run: DaemonRun, peer: PeerStatus, owner: string): void {
+    const stream = this.streamOf(owner);
+    if (stream === undefined || !this.replicas.look(run, peer, owner, stream)) return;
+    const current = this.#cluster.machines.find((m) => m.name === peer.node)?.run;
+    if (current?.id !== owner) this.#of(run).heardFormer = true;
   }
 
   logged(run: DaemonRun, message: string, node: string): void {
@@ -193,7 +186,8 @@ export class Watch {
     const other = this.#cluster.machines.find((m) => m.name === node)?.run;
     if (message === 'peer: silent' && other !== undefined) {
       const unread = run.inbox.find((d) => d.head.incarnation === other.id && now - d.arrivedAt < SILENT_MS);
-      if (unread !== undefined) throw new Violation(103, `${run.name} calls ${node} silent, its frame is not read`);
+      if (unread !== undefined)
+        throw new Violation(103, `${run.name} calls ${node} silent, its frame is not read`);
     }
     if (message === 'peer: replaced' && other?.isUp) this.#replaced(run, other, now);
   }
@@ -201,7 +195,9 @@ export class Watch {
   /** A living incarnation that can be heard is not replaced by another one of its name. */
   #replaced(run: DaemonRun, other: DaemonRun, now: number): void {
     if (this.#peer(run, other.id) !== undefined || now - other.startedAt < 5000) return;
-    const isFree = [run, other].every((r) => r.stalledUntil < now && now - r.runningSince > 3000 && r.slowness === 1);
+    const isFree = [run, other].every(
+      (r) => r.stalledUntil < now && now - r.runningSince > 3000 && r.slowness === 1,
+    );
     if (!isFree || this.#cluster.isDisturbed(run.name, other.name, 3000)) return;
     throw new Violation(104, `${run.name} let another daemon take the name ${other.name}`);
   }
@@ -209,6 +205,7 @@ export class Watch {
   /** A round of a run's loop has ended. */
   afterStep(run: DaemonRun): void {
     const watched = this.#of(run);
+    for (const peer of run.core.replicator.peers()) this.#look(run, peer, hexOf(peer.incarnation));
     this.#heartbeat(run);
     this.#progress(run, watched);
     this.#restarts(run, watched);
@@ -233,19 +230,25 @@ export class Watch {
     watched.sequence = replicator.sequence;
     const heldMs = now - Math.max(watched.lastProgressAt, run.runningSince);
     if (heldMs <= HELD_UP_MS + LOOP_SLACK_MS * run.slowness) return;
-    throw new Violation(17, `${run.name} says nothing for ${heldMs.toFixed(0)} ms, ${table.dirtyCount} flows wait`);
+    throw new Violation(
+      17,
+      `${run.name} says nothing for ${heldMs.toFixed(0)} ms, ${table.dirtyCount} flows wait`,
+    );
   }
 
   /** No replica shrinks through its owner's restart (invariants 7 and 10). */
   #restarts(run: DaemonRun, watched: Watched): void {
-    for (const { name, run: other } of this.#cluster.machines) {
+    for (const { name, bootId, run: other } of this.#cluster.machines) {
       if (other === undefined || other === run || other.isReady || !other.isUp) continue;
-      const count = imagesOf(run, name);
+      const count = this.#images(run, name, bootId);
       const id = `${name}:${other.id}`;
       const kept = watched.kept.get(id);
       watched.kept.set(id, count);
       if (kept === undefined || count >= kept || watched.heardFormer) continue;
-      throw new Violation(7, `${run.name} had ${kept} flows of ${name}, which starts again, and has ${count}`);
+      throw new Violation(
+        7,
+        `${run.name} had ${kept} flows of ${name}, which starts again, and has ${count}`,
+      );
     }
   }
 
@@ -275,6 +278,22 @@ export class Watch {
     checkKernel(this.#cluster.machineOf(run), run, now, 'with all events read');
   }
 
+  /** Flows that incarnations of a node in this boot have spoken of, and those in which it was primary. */
+  #images(run: DaemonRun, node: string, bootId: string): number {
+    const { owners, digests } = run.core.table;
+    const formers = run.core.replicator.formers().map((f) => f.owner);
+    let count = 0;
+    for (const owner of owners.list()) {
+      const incarnation = owners.incarnation(owner);
+      if (owners.node(owner) !== node || incarnation === undefined) continue;
+      const isOfBoot = this.#cluster.runOf(hexOf(incarnation))?.options.bootId === bootId;
+      if (!isOfBoot && !formers.includes(owner)) continue;
+      digests.sum(owner, LEVEL_ROOT, 0);
+      count += digests.count;
+    }
+    return count;
+  }
+
   /** True if the table must equal the kernel now: it has heard everything, or an audit made up for it. */
   isFaithful(run: DaemonRun): boolean {
     const watched = this.#of(run);
@@ -295,18 +314,6 @@ export class Watch {
 
 export const hexOf = (u8: Uint8Array): string =>
   Buffer.from(u8.buffer, u8.byteOffset, u8.length).toString('hex');
-
-/** Flows of which streams of this node have spoken, whatever its incarnation. */
-function imagesOf(run: DaemonRun, node: string): number {
-  const { owners, digests } = run.core.table;
-  let count = 0;
-  for (const owner of owners.list()) {
-    if (owners.node(owner) !== node) continue;
-    digests.sum(owner, LEVEL_ROOT, 0);
-    count += digests.count;
-  }
-  return count;
-}
 
 /** Changes with everything that a frame could change in a table. */
 function digestOf(run: DaemonRun): string {
