@@ -46,10 +46,11 @@ export class RepairJudge {
     const { count, lo, hi } = this.#ops;
     const areExpectationsEqual = this.#expectations.mark(peer);
     if (this.#isEqual(peer, LEVEL_ROOT, 0, count, lo, hi)) {
-      // Beside stream.mark-differs: the share of MARKs that were proven is what a lossy link is judged by.
-      if (areExpectationsEqual) this.#self.ports.counters.count('stream.mark-proven');
-      if (areExpectationsEqual) this.#proven(peer);
-      else peer.asker.finish();
+      if (areExpectationsEqual) {
+        // Beside stream.mark-differs: the share of MARKs that were proven is what a lossy link is judged by.
+        this.#self.ports.counters.count('stream.mark-proven');
+        this.#proven(peer);
+      } else peer.asker.finish();
       return;
     }
     if (peer.verdict === 'proven') {
