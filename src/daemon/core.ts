@@ -260,7 +260,7 @@ export class Core {
           return 'done';
         }
         if (isPaced) return 'idle';
-        return phase === 'settle' || phase === 'pause' ? 'wait' : 'more';
+        return phase === 'drain' || phase === 'settle' || phase === 'pause' ? 'wait' : 'more';
       },
       abort: () => {
         audit.abort();

@@ -1,7 +1,7 @@
 /**
  * The audit: the table against its own kernel, beside the live events (PROTOCOL.md, section 5).
  *
- *     dump --> rows beat what is older, events beat rows --> queue read to empty --> GET what was not shown
+ *     queue read to empty --> dump --> rows beat what is older, events beat rows --> queue read to empty --> GET what was not shown
  *       --> only ENOENT removes --> clean? done. An event was lost meanwhile, or the dump was not whole? again.
  *
  * An event marks the slot it touches as shown (EventRules), so a row that is older than the event changes nothing.
@@ -54,7 +54,7 @@ export interface AuditParts {
   readonly log?: Log;
 }
 
-type Phase = 'prepare' | 'dump' | 'settle' | 'sweep' | 'pause' | 'done';
+type Phase = 'prepare' | 'drain' | 'dump' | 'settle' | 'sweep' | 'pause' | 'done';
 
 /** How far an audit is, and what it did; read it at any time. */
 export interface AuditProgress {
@@ -124,6 +124,8 @@ export class Audit {
     switch (this.progress.phase) {
       case 'prepare':
         return this.#start();
+      case 'drain':
+        return this.#begin();
       case 'dump':
         return this.#dump();
       case 'settle':
@@ -140,8 +142,16 @@ export class Audit {
   }
 
   #start(): number {
-    const { kernel, generations } = this.#parts;
-    if (!generations.prepare()) return GO_ON;
+    if (!this.#parts.generations.prepare()) return GO_ON;
+    this.#emptiedBefore = this.#parts.emptied();
+    this.progress.phase = 'drain';
+    return WAIT;
+  }
+
+  /** Events in the queue are older than any row: read after one, they would put back what it showed (after a loss for good). */
+  #begin(): number {
+    const { kernel, generations, emptied } = this.#parts;
+    if (emptied() === this.#emptiedBefore) return WAIT;
     this.progress.attempts++;
     this.progress.rows = 0;
     this.#lostBefore = kernel.eventsLost();

@@ -50,7 +50,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: `${REPLICATION}ownership.js`,
     find: 'keepId(self, slot, m);\n        if (!table.setRecord(slot, m, 0))',
     replace:
-      'keepId(self, slot, m); m.u32[6] |= 0; m.u8[m.u8[12] === 2 ? 40 : 88] |= table.memory.u8[table.recordAt(slot) + (m.u8[12] === 2 ? 40 : 88)];\n        if (!table.setRecord(slot, m, 0))',
+      'keepId(self, slot, m);\n        const status = m.u8[12] === 2 ? 40 : 88;\n        m.u8[status] |= table.memory.u8[table.recordAt(slot) + status];\n        if (!table.setRecord(slot, m, 0))',
   },
   {
     name: 'dump-beats-event',
