@@ -10,7 +10,7 @@ import { eventually } from './deadline.js';
 import type { FirewallName, Lab } from './lab.js';
 import { CONNTWIN_PROGRAM, program } from './program.js';
 
-const START_WITHIN_MS = 15_000;
+const START_WITHIN_MS = 30_000;
 const STOP_WITHIN_MS = 10_000;
 /** Group and port of the labs' sync links. */
 export const SYNC_GROUP = '225.0.0.50';

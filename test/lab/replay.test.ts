@@ -68,7 +68,7 @@ async function believed(): Promise<object> {
 /** Counters of refused input that grew between two looks, and how much in all. */
 function refused(before: Record<string, number>, after: Record<string, number>): [number, string] {
   const grown = Object.entries(after)
-    .filter(([name]) => /^(frame|join|control|stream)\./.test(name))
+    .filter(([name]) => /^(frame|join|control|stream)\.(?!mark-)/.test(name))
     .map(([name, count]) => [name, count - (before[name] ?? 0)] as const)
     .filter(([, count]) => count > 0);
   return [grown.reduce((sum, [, n]) => sum + n, 0), grown.map(([name, n]) => `${name} ${n}`).join(', ')];
