@@ -29,8 +29,8 @@ const CUT_MS = 6000;
 const POLL_MS = 20;
 /** The repair's noise: enough flows that come and go to push everything out of the ring of sent frames. */
 const NOISE_FLOWS = 200_000;
-/** Then as many single flows as the ring has frames, one by one. */
-const QUIET_FLOWS = 8000;
+/** Then single flows that come one by one, in a frame each, and go at once: more than the ring has frames. */
+const QUIET_FLOWS = 3000;
 const QUIET_PER_SECOND = 1000;
 /**
  * A stream frame's class is the second byte after the key id, which follows the array's head (1 byte), the version (1),
@@ -114,6 +114,7 @@ export async function measureRejoin(
       ...[QUIET_FLOWS, flows, QUIET_PER_SECOND].map(String),
     ];
     await lab.exec('fw1', quiet);
+    await generate(lab, 'fw1', 'delete', QUIET_FLOWS, { first: flows });
     await pause(CUT_MS);
     const repair = await rejoin.cost('repair', async () => {
       await lab.exec('fw2', ['nft', 'delete', 'table', 'inet', 'bench']);
