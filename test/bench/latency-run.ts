@@ -6,7 +6,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
-import { generate } from '../lab/background-flows.js';
+import { GENERATOR_PROGRAM, generate } from '../lab/background-flows.js';
 import { eventually } from '../lab/deadline.js';
 import type { ScheduledReport } from '../lab/flow-generator.js';
 import { Lab } from '../lab/lab.js';
@@ -23,7 +23,6 @@ export interface LatencyResult extends LatencyAnswer {
 /** Flows before the measurement: compilers warm up. They come at the highest rate that is measured. */
 const WARM_SECONDS = 5;
 const SETTLE_MS = 1000;
-const GENERATOR = 'test/lab/flow-generator-program';
 const RECEIVER = 'test/bench/latency-receiver-program';
 
 class Receiver {
@@ -69,7 +68,7 @@ export async function measureLatency(
     for (const perSecond of rates) {
       onStep(`${contender}: ${perSecond} creations/s for ${seconds} s`);
       const count = perSecond * seconds;
-      const argv = [...program(GENERATOR), 'schedule', ...[count, first, perSecond].map(String)];
+      const argv = [...program(GENERATOR_PROGRAM), 'schedule', ...[count, first, perSecond].map(String)];
       const report = JSON.parse(await lab.exec('fw1', argv)) as ScheduledReport;
       await pause(SETTLE_MS);
       const answer = await receiver.ask({ first, count, startNs: report.startNs, perSecond });

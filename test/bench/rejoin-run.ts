@@ -1,14 +1,16 @@
 /** What it costs two nodes to find out that they are equal, or what differs: bytes on the cable until proven. */
 import { setTimeout as pause } from 'node:timers/promises';
-import { generate } from '../lab/background-flows.js';
+import type { StatusReport } from '../../src/control/messages.js';
+import { GENERATOR_PROGRAM, generate } from '../lab/background-flows.js';
 import { eventually } from '../lab/deadline.js';
 import { FirewallPair } from '../lab/firewall-pair.js';
 import { SYNC_PORT } from '../lab/lab-daemon.js';
+import { program } from '../lab/program.js';
 import { linkBytes } from './link-bytes.js';
 
 export interface RejoinSizes {
   readonly flows: number;
-  /** Flows that differ, at random. */
+  /** Flows that differ. */
   readonly differences: number;
 }
 
@@ -27,6 +29,9 @@ const CUT_MS = 6000;
 const POLL_MS = 20;
 /** The repair's noise: enough flows that come and go to push everything out of the ring of sent frames. */
 const NOISE_FLOWS = 200_000;
+/** Then single flows that come one by one, in a frame each, and go at once: more than the ring has frames. */
+const QUIET_FLOWS = 3000;
+const QUIET_PER_SECOND = 1000;
 /**
  * A stream frame's class is the second byte after the key id, which follows the array's head (1 byte), the version (1),
  * cluster "lab" (4), node "fw1" (4) and the incarnation (18): byte 29 of the payload, 37 of the UDP datagram.
@@ -48,27 +53,32 @@ class Rejoin {
     const before = await linkBytes(this.pair.lab);
     const start = performance.now();
     await disturb();
-    await this.proven();
+    const marks = await this.marks();
+    await this.proven(marks);
     return { bytes: (await linkBytes(this.pair.lab)) - before, ms: performance.now() - start };
   }
 
-  /** Each node says of its replica of the other that it is proven, at what was sent last. */
-  private async proven(): Promise<void> {
+  /** MARKs that have proved a replica so far, in fw1 and in fw2. */
+  private async marks(): Promise<readonly number[]> {
+    const statuses = [await this.pair.fw1.status(), await this.pair.fw2.status()];
+    return statuses.map(({ counters }) => counters['stream.mark-proven'] ?? 0);
+  }
+
+  /** Since `marks` were counted each node has proved anew that its replica is what the other has. */
+  private async proven(marks: readonly number[]): Promise<void> {
     const { fw1, fw2 } = this.pair;
     await eventually(
       'both replicas are proven',
       { withinMs: PROVEN_WITHIN_MS, everyMs: POLL_MS },
       async () => {
+        const now = await this.marks();
+        if (now.some((count, i) => count <= marks[i])) return false;
         const [one, two] = [await fw1.status(), await fw2.status()];
-        const pairs = [
-          [one, two],
-          [two, one],
-        ];
-        return pairs.every(([here, there]) =>
+        const isProven = (here: StatusReport, there: StatusReport) =>
           here.replicas.some(
             (r) => r.incarnation === there.incarnation && r.inSync && r.flows === there.mirror.flows,
-          ),
-        );
+          );
+        return isProven(one, two) && isProven(two, one);
       },
     );
   }
@@ -93,11 +103,18 @@ export async function measureRejoin(
     const restart = await rejoin.cost('the active daemon starts anew', () => fw1.start());
     say(`conntwin: ${differences} differences behind a deaf link`);
     await lab.exec('fw2', ['nft', '-f', '-'], { input: DEAF });
-    for (let i = 0; i < differences; i++) {
-      await generate(lab, 'fw1', 'update', 1, { first: Math.floor(((i + 0.5) * flows) / differences) });
-    }
+    // The keyed hash of a flow spreads neighbours over all scopes.
+    await generate(lab, 'fw1', 'update', differences);
     await generate(lab, 'fw1', 'create', NOISE_FLOWS, { first: flows });
     await generate(lab, 'fw1', 'delete', NOISE_FLOWS, { first: flows });
+    // What the ring holds is sent again before the repair begins: small frames, or the ring is what is measured.
+    const quiet = [
+      ...program(GENERATOR_PROGRAM),
+      'schedule',
+      ...[QUIET_FLOWS, flows, QUIET_PER_SECOND].map(String),
+    ];
+    await lab.exec('fw1', quiet);
+    await generate(lab, 'fw1', 'delete', QUIET_FLOWS, { first: flows });
     await pause(CUT_MS);
     const repair = await rejoin.cost('repair', async () => {
       await lab.exec('fw2', ['nft', 'delete', 'table', 'inet', 'bench']);

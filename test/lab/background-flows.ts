@@ -5,7 +5,8 @@ import type { GeneratorReport, GeneratorVerb } from './flow-generator.js';
 import type { Lab, NodeName } from './lab.js';
 import { program } from './program.js';
 
-const GENERATOR_PROGRAM = 'test/lab/flow-generator-program';
+/** The generator, with its arguments as flow-generator-program.ts tells. */
+export const GENERATOR_PROGRAM = 'test/lab/flow-generator-program';
 
 export interface GenerateOptions {
   /** Number of the first flow. */
