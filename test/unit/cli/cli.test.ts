@@ -88,8 +88,12 @@ describe('status', () => {
       'fw1 in edge: BACKUP, ready, commit runs  (term 1700000000001, up 1 h 2 min, conntwin 0.1.0)',
     );
     expect(lines[1]).toBe('! the sync link is not sealed');
-    expect(out).toContain('mirror          12      89abcdef01234567  501       7 events lost and audited');
-    expect(out).toContain('replica of fw2  20,000  0123456789abcdef  40001     in sync, 4 in this kernel');
+    expect(out).toContain(
+      'mirror          12      3         89abcdef01234567  501       7 events lost and audited',
+    );
+    expect(out).toContain(
+      'replica of fw2  20,000  17        0123456789abcdef  40001     in sync, 4 in this kernel',
+    );
     expect(out).toContain('fw2   primary  yes    40001     500 of 501       1.5 ms  proven');
     expect(out).toContain('sync  data   10.9.0.1  225.0.0.50 port 3780  501 frames, 60.0 kB');
     expect(out).toContain('fw2 heard 12 ms ago, hears us 30 ms ago');

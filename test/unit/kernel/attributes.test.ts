@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type AttributeTable, CODEC_NESTED, CONNTRACK } from '../../../src/kernel/attributes.js';
+import { type AttributeTable, CODEC_NESTED, CONNTRACK, EXPECTATION } from '../../../src/kernel/attributes.js';
 import { CONNTRACK_TABLES, CompiledTables, ROWS_PER_TABLE } from '../../../src/kernel/compiled-tables.js';
 import * as enums from '../../../src/kernel/enums.js';
 import { createStage } from '../../../src/kernel/stage.js';
@@ -14,7 +14,7 @@ function walk(table: AttributeTable, visit: (a: AttributeTable['attributes'][num
 describe('the attribute tables', () => {
   it('know every CTA_ constant', () => {
     const inTables = new Set<string>();
-    walk(CONNTRACK, (a) => inTables.add(a.name));
+    for (const table of [CONNTRACK, EXPECTATION]) walk(table, (a) => inTables.add(a.name));
     const constants = Object.keys(enums).filter((name) => name.startsWith('CTA_'));
     expect(constants.filter((name) => !inTables.has(name))).toEqual([]);
   });
@@ -27,6 +27,7 @@ describe('the attribute tables', () => {
       for (const a of table.attributes) if (a.nested) check(a.nested);
     };
     check(CONNTRACK);
+    check(EXPECTATION);
   });
 
   it('are flattened with absolute places, each aligned for its size and inside the stage', () => {
