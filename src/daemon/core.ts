@@ -234,6 +234,8 @@ export class Core {
     const startedAt = this.ports.clock();
     const isPaced = reason === 'background';
     this.audits.reason = reason;
+    // Whoever asks for another one meanwhile has seen what this one may have passed already.
+    this.#nextAuditAt = Number.POSITIVE_INFINITY;
     this.#restsUntil = 0;
     const end = (isFound: boolean): void => {
       this.#audited(audit, startedAt);
@@ -302,7 +304,7 @@ export class Core {
     this.audits.unclean += Math.max(0, attempts - 1);
     this.audits.repaired += audit.mode === 'first' ? 0 : repaired + added + removed + left;
     this.audits.lastDurationMs = now - startedAt;
-    this.#nextAuditAt = now + this.options.auditIntervalMs;
+    if (this.#nextAuditAt > 0) this.#nextAuditAt = now + this.options.auditIntervalMs;
     this.#lostSeen = Math.max(this.#lostSeen, this.ports.kernel.eventsLost());
   }
 
@@ -320,7 +322,7 @@ export class Core {
       });
       this.#lostSeen = lost;
       this.audit('repair', 'loss');
-    } else if (now >= this.#nextAuditAt && this.jobs.current === undefined) {
+    } else if (this.#nextAuditAt === 0 || (now >= this.#nextAuditAt && this.jobs.current === undefined)) {
       this.audit('repair', this.#nextAuditAt === 0 ? 'again' : 'background');
     } else if (this.#areExpectationsDue && this.jobs.current === undefined) this.#auditExpectations();
   }

@@ -1,5 +1,6 @@
 /** A cluster in one thread: machines, links, virtual time, and the watch over all of it. */
 import { decode } from '@msgpack/msgpack';
+import type { Mode } from '../../../src/replication/ports.js';
 import type { FrameKey } from '../../../src/wire/cipher.js';
 import { CipherTwin } from '../cipher-twin.js';
 import { Random } from '../random.js';
@@ -19,6 +20,8 @@ export interface ClusterOptions {
   readonly traffic: TrafficOptions;
   readonly maxFlows: number;
   readonly isSealed: boolean;
+  readonly receiveBufferBytes: number;
+  readonly mode: Mode;
   readonly auditIntervalMs: number;
   readonly write?: ((line: string) => void) | undefined;
 }
@@ -108,6 +111,8 @@ export class Cluster implements RunHost {
       maxFlows: this.options.maxFlows,
       auditIntervalMs: this.options.auditIntervalMs,
       drift: machine.drift,
+      receiveBufferBytes: this.options.receiveBufferBytes,
+      mode: this.options.mode,
       cipher: this.isSealed ? machine.cipher : undefined,
       persist: (state) => {
         machine.disk = state;

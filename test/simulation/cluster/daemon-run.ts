@@ -6,6 +6,7 @@ import { Core, type TurnState } from '../../../src/daemon/core.js';
 import type { PersistedState } from '../../../src/failover/state.js';
 import { CounterMap } from '../../../src/flow/counters.js';
 import type { EventSink, KernelBatch, KernelPort, RowSink } from '../../../src/flow/kernel-port.js';
+import type { Mode } from '../../../src/replication/ports.js';
 import type { Cipher } from '../../../src/wire/cipher.js';
 import type { KernelTwin } from '../kernel-twin.js';
 import type { Random } from '../random.js';
@@ -57,6 +58,8 @@ export interface RunOptions {
   readonly maxFlows: number;
   readonly auditIntervalMs: number;
   readonly drift: number;
+  readonly receiveBufferBytes: number;
+  readonly mode: Mode;
   readonly cipher: Cipher | undefined;
   persist(state: PersistedState): void;
 }
@@ -74,7 +77,7 @@ export class DaemonRun {
   isReady = false;
   /** Times what everything costs. */
   slowness = 1;
-  receiveBufferBytes = 8 << 20;
+  receiveBufferBytes: number;
   stalledUntil = 0;
   /** Since when its loop runs without a stall. */
   runningSince: number;
@@ -100,6 +103,7 @@ export class DaemonRun {
   constructor(host: RunHost, options: RunOptions) {
     this.#host = host;
     this.options = options;
+    this.receiveBufferBytes = options.receiveBufferBytes;
     this.name = options.name;
     this.incarnation = host.random.bytes(16);
     this.id = Buffer.from(this.incarnation).toString('hex');
@@ -144,7 +148,8 @@ export class DaemonRun {
         bootId: options.bootId,
         mtu: 1500,
         links: host.network.links,
-        receiveBufferBytes: this.receiveBufferBytes,
+        receiveBufferBytes: options.receiveBufferBytes,
+        mode: options.mode,
         auditIntervalMs: options.auditIntervalMs,
         tcpEstablishedS: 432_000,
         maxFlows: options.maxFlows,

@@ -55,6 +55,16 @@ const LINK_FAULTS: FaultTable = {
     const { name } = f.machine();
     return f.links({ loss: 1, covers: (_from, to, _l, frameClass) => to === name && frameClass === 0 });
   },
+  /** More frames than a window, and than a ring, while one receiver takes none. */
+  'stuck-under-load': (f, durationMs) => {
+    const [stuck, busy] = [f.machine().name, f.machine()];
+    const free = f.links({ loss: 1, covers: (_from, to, _l, frameClass) => to === stuck && frameClass === 0 });
+    const rest = f.repeat(Math.max(durationMs, 5000), 1.5, () => f.cluster.change(busy));
+    return () => {
+      free();
+      rest();
+    };
+  },
 };
 
 const KERNEL_FAULTS: FaultTable = {
@@ -165,7 +175,7 @@ const PROCESS_FAULTS: FaultTable = {
     if (run === undefined) return undefined;
     run.receiveBufferBytes = 16 << 10;
     return () => {
-      run.receiveBufferBytes = 8 << 20;
+      run.receiveBufferBytes = run.options.receiveBufferBytes;
     };
   },
   'wall-clock': (f, durationMs) =>

@@ -21,6 +21,12 @@ export const MUTANTS: readonly Mutant[] = [
     replace: '',
   },
   {
+    name: 'sweep-on-a-gapped-bracket',
+    file: `${REPLICATION}stream-in.js`,
+    find: 'peer.openScope = -1;',
+    replace: '',
+  },
+  {
     name: 'mark-over-the-mirror',
     file: `${REPLICATION}stream-out.js`,
     find: 'if (!ops.mark(digests.count, digests.lo, digests.hi)) {',
@@ -61,7 +67,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'audit-before-the-queue-is-empty',
     file: 'src/failover/audit.js',
-    find: 'if (this.#parts.emptied() === this.#emptiedBefore)\n            return WAIT;',
+    find: 'if (emptied() === this.#emptiedBefore)\n            return WAIT;',
     replace: '',
   },
   {

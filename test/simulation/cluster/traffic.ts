@@ -29,6 +29,7 @@ import {
 import type { TwinFlow } from '../kernel-twin-flows.js';
 import type { Random } from '../random.js';
 import { writeSample } from '../sample-records.js';
+import { crowdOf } from './crowd.js';
 import { keyText, type Machine } from './machine.js';
 import type { Trace } from './trace.js';
 
@@ -43,6 +44,8 @@ export interface TrafficOptions {
   readonly tuples: number;
   /** Share of changes on tuples that other nodes have too. */
   readonly sharedShare: number;
+  /** All tuples of a node are of one segment. */
+  readonly isCrowded: boolean;
 }
 
 /** Makes the changes of all nodes. */
@@ -56,6 +59,7 @@ export class Traffic {
   readonly #trace: Trace;
   readonly #m = allocateMemory(1024);
   readonly #batch = new KernelBatch(1);
+  readonly #numbers = new WeakMap<TwinFlow, number>();
   readonly #live = new Map<Machine, TwinFlow[]>();
   #variant = 0;
 
@@ -113,10 +117,15 @@ export class Traffic {
   #begin(machine: Machine): void {
     const random = this.#random;
     const isShared = random.chance(this.#options.sharedShare);
-    const n = isShared
-      ? SHARED_FROM + random.below(SHARED_KEYS)
-      : machine.index * 10_000 + random.below(this.#options.tuples);
+    const n = isShared ? SHARED_FROM + random.below(SHARED_KEYS) : this.#tuple(machine);
     this.#born(machine, n);
+  }
+
+  #tuple(machine: Machine): number {
+    const { isCrowded, tuples } = this.#options;
+    if (!isCrowded) return machine.index * 10_000 + this.#random.below(tuples);
+    const crowd = crowdOf(machine.index);
+    return crowd[this.#random.below(crowd.length)];
   }
 
   #born(machine: Machine, n: number): TwinFlow | undefined {
@@ -135,6 +144,7 @@ export class Traffic {
     if (flow === undefined) return undefined;
     this.#note(machine, 1, n);
     machine.keys.add(keyText(m, 0));
+    this.#numbers.set(flow, n);
     if (isDeaf) machine.hide();
     this.#liveOf(machine).push(flow);
     if (random.chance(this.rates.clash)) machine.twin.clash(flow, this.#loser(flow), 0);
@@ -161,9 +171,9 @@ export class Traffic {
   /** The flow ends and its tuple lives again at once. */
   #again(machine: Machine, live: TwinFlow[], i: number): void {
     const flow = live[i];
-    const l4 = flow.m.u32[4] & 0xffff;
+    const n = this.#numbers.get(flow) as number;
     this.#end(machine, live, i);
-    this.#born(machine, l4);
+    this.#born(machine, n);
   }
 
   #foreign(machine: Machine, verb: number, flow: TwinFlow): void {
