@@ -10,6 +10,9 @@ import { RepairAsker } from './repair-asker.js';
 import { ReplayWindow } from './replay-window.js';
 import { ResendAllowance } from './resender.js';
 
+/** Control frames that may overtake an answer: as many as a replay window remembers. */
+const OVERTAKEN_FRAMES = 1024;
+
 export class Peer {
   readonly node: string;
   readonly nodeBytes: Uint8Array;
@@ -137,10 +140,15 @@ export class Peer {
     this.#heardAt[link] = now;
   }
 
-  /** Its counters cannot be beyond this one: what was heard in clear may have been forged. */
+  /**
+   * Its counters cannot be far beyond this one: what was heard in clear may have been forged. A little beyond they are
+   * when the answer was overtaken, and lowering them then would let old heartbeats in.
+   */
   lowerCounters(counter: number): void {
-    this.lastHeartbeat = Math.min(this.lastHeartbeat, counter);
-    for (let i = 0; i < this.#counters.length; i++) this.#counters[i] = Math.min(this.#counters[i], counter);
+    if (this.lastHeartbeat - counter > OVERTAKEN_FRAMES) this.lastHeartbeat = counter;
+    for (let i = 0; i < this.#counters.length; i++) {
+      if (this.#counters[i] - counter > OVERTAKEN_FRAMES) this.#counters[i] = counter;
+    }
   }
 
   /** It says since when it has not heard this node, by link. */

@@ -27,6 +27,9 @@ export class Resender {
   #wantedCount = 0;
   #next = 0;
   #lastGone = Number.NEGATIVE_INFINITY;
+  /** Frames below it were sealed under a key that is no longer there; as of this generation of the keys. */
+  #floor = 1;
+  #generation = -1;
 
   constructor(self: Self, ring: FrameRing, sequence: () => number) {
     this.#self = self;
@@ -51,7 +54,7 @@ export class Resender {
       counters.count('nack.limited');
       return;
     }
-    const lowest = this.#ring.lowest(sequence);
+    const lowest = this.#lowest(sequence);
     if (ranges[0][0] < lowest) this.#gone(lowest, now);
     for (const [first, last] of ranges) {
       for (let s = Math.max(first, lowest); s <= last; s++) if (!this.#want(peer, s, now)) return;
@@ -63,7 +66,7 @@ export class Resender {
   pump(now: number): boolean {
     const { ports, dataLink } = this.#self;
     const sequence = this.#sequence();
-    const lowest = this.#ring.lowest(sequence);
+    const lowest = this.#lowest(sequence);
     for (let frames = 0; this.#wantedCount > 0 && frames < RESEND_FRAMES; ) {
       const i = this.#next;
       this.#next = (i + 1) % RING_FRAMES;
@@ -98,6 +101,26 @@ export class Resender {
     if (this.#wanted[i] === 0) this.#wantedCount++;
     this.#wanted[i] = sequence;
     return true;
+  }
+
+  /** A frame is sealed once: under a key that was removed it opens nowhere, and is as good as gone from the ring. */
+  #lowest(sequence: number): number {
+    const { ports, frames } = this.#self;
+    const lowest = this.#ring.lowest(sequence);
+    const generation = ports.cipher?.generation ?? this.#generation;
+    if (generation !== this.#generation) {
+      this.#generation = generation;
+      this.#floor = lowest;
+      for (let s = sequence; s >= lowest; s--) {
+        const frame = this.#ring.buffer(s);
+        // Frames of one key stand together: only where it changes is the cipher asked.
+        const isSameKey = s < sequence && frames.isSameKey(frame, this.#ring.buffer(s + 1));
+        if (isSameKey || frames.hasKeyOf(frame)) continue;
+        this.#floor = s + 1;
+        break;
+      }
+    }
+    return Math.max(lowest, this.#floor);
   }
 
   #gone(lowest: number, now: number): void {

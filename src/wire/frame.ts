@@ -91,6 +91,20 @@ export class FrameWriter {
     return this.headBytes + sealedBytes;
   }
 
+  /** True if this node sealed both frames under one key. */
+  isSameKey(a: Uint8Array, b: Uint8Array): boolean {
+    return a[this.#keyIdAt] === b[this.#keyIdAt];
+  }
+
+  /** True if the cipher still has the key under which this node sealed a frame. */
+  hasKeyOf(frame: Uint8Array): boolean {
+    const keyId = frame[this.#keyIdAt];
+    const [cluster, node, incarnation] = this.#names;
+    return (
+      keyId === 0 || this.#cipher?.derive(keyId, cluster, node, incarnation, CLASS_STREAM) !== undefined
+    );
+  }
+
   #derive(cipher: Cipher): void {
     const [cluster, node, incarnation] = this.#names;
     const { sendKeyId, generation } = cipher;
