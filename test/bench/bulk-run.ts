@@ -1,15 +1,19 @@
 /** A full bulk to a peer that has nothing: time, and bytes on the link in both directions. */
 import { readFileSync } from 'node:fs';
+import { ControlClient } from '../../src/control/client.js';
 import { generate } from '../lab/background-flows.js';
 import { eventually } from '../lab/deadline.js';
 import { FirewallPair } from '../lab/firewall-pair.js';
 import { Lab } from '../lab/lab.js';
+import type { LabDaemon } from '../lab/lab-daemon.js';
 import { ConntrackdContender } from './contender-conntrackd.js';
 import { linkBytes } from './link-bytes.js';
 
 export interface BulkResult {
-  /** The shortest of the rounds: from the request (conntwin: the proof of identity) until the backup has all. */
+  /** The shortest of the rounds: from the request until the backup has all (conntwin: and that is proven). */
   readonly bulkMs: number;
+  /** Conntwin: a backup that starts anew, from the proof of its peer's identity to a proven replica. */
+  readonly restartMs?: number;
   readonly bulkBytes: number;
 }
 
@@ -45,7 +49,7 @@ export async function conntrackdBulk(
   }
 }
 
-/** A backup that was killed and starts anew, from the proof of who the primary is to a proven replica. */
+/** A backup that forgets its replica (`flush external` asks for it at once), and one that is started anew. */
 export async function conntwinBulk(
   flows: number,
   rounds: number,
@@ -60,19 +64,39 @@ export async function conntwinBulk(
     const results: BulkResult[] = [];
     for (let round = 1; round <= rounds; round++) {
       onStep(`conntwin: bulk ${round}`);
-      await fw2.kill();
-      const logged = readFileSync(fw2.logFile).length;
       const before = await linkBytes(lab);
-      await fw2.start();
-      const bulkMs = await eventually('the replica is proven', { withinMs: BULK_WITHIN_MS }, () => {
-        return bulkTime(readFileSync(fw2.logFile).subarray(logged).toString());
-      });
+      const bulkMs = await flushedBulk(fw2, flows);
       results.push({ bulkMs, bulkBytes: (await linkBytes(lab)) - before });
     }
-    return shortest(results);
+    onStep('conntwin: restart');
+    return { ...shortest(results), restartMs: await restartedBulk(fw2) };
   } finally {
     await pair.close();
   }
+}
+
+async function flushedBulk(backup: LabDaemon, flows: number): Promise<number> {
+  const client = await ControlClient.connect(backup.socket);
+  try {
+    const start = performance.now();
+    await client.flush('external');
+    await eventually('the replica is proven', { withinMs: BULK_WITHIN_MS, everyMs: 10 }, async () => {
+      const replica = await backup.replicaOf('fw1');
+      return replica?.inSync === true && replica.flows >= flows;
+    });
+    return performance.now() - start;
+  } finally {
+    client.close();
+  }
+}
+
+async function restartedBulk(backup: LabDaemon): Promise<number> {
+  await backup.kill();
+  const logged = readFileSync(backup.logFile).length;
+  await backup.start();
+  return eventually('the replica is proven', { withinMs: BULK_WITHIN_MS }, () => {
+    return bulkTime(readFileSync(backup.logFile).subarray(logged).toString());
+  });
 }
 
 const shortest = (results: readonly BulkResult[]): BulkResult =>

@@ -54,7 +54,12 @@ async function bulk(options: BenchOptions, say: (text: string) => void): Promise
       limit: '1.5x',
     },
     {
-      name: 'bytes on the link of that, a flow',
+      name: 'the same to a backup that starts anew (ms)',
+      ...(ours.restartMs === undefined ? {} : { conntwin: ours.restartMs }),
+      digits: 0,
+    },
+    {
+      name: 'bytes on the link of a bulk, a flow',
       conntrackd: theirs.bulkBytes / flows,
       conntwin: ours.bulkBytes / flows,
       digits: 1,
@@ -168,7 +173,7 @@ async function main(): Promise<void> {
   const options = new Command('npm run bench:replication --')
     .option('--json', 'print the result as JSON', false)
     .option('--flows <n>', 'flows of a bulk', '300000')
-    .option('--rounds <n>', 'bulks of each, of which the shortest counts', '3')
+    .option('--rounds <n>', 'bulks of each, of which the shortest counts', '5')
     .option('--rates <list>', 'creations a second at which latency is measured', '1000,10000')
     .option(
       '--seconds <n>',
