@@ -37,7 +37,6 @@ export const EPERM = 1;
 export const ENOENT = 2;
 export const EAGAIN = 11;
 export const EEXIST = 17;
-export const ENODEV = 19;
 export const EINVAL = 22;
 export const EPROTONOSUPPORT = 93;
 export const EADDRINUSE = 98;

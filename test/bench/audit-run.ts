@@ -4,7 +4,7 @@ import { generate } from '../lab/background-flows.js';
 import { eventually } from '../lab/deadline.js';
 import { Lab } from '../lab/lab.js';
 import { LabDaemon } from '../lab/lab-daemon.js';
-import { cpuMicros, processUsage } from './process-usage.js';
+import { scheduledMicros } from './process-usage.js';
 
 export interface AuditCost {
   /** Percent of a core of an idle daemon without the background audit, and with it. */
@@ -13,10 +13,11 @@ export interface AuditCost {
 }
 
 const READY_WITHIN_MS = 60_000;
-const SETTLE_MS = 5000;
+/** The audits of the start and of the change of role are over by then. */
+const SETTLE_MS = 20_000;
 const PERCENT = 100;
 
-async function idleShare(flows: number, seconds: number, ticks: number, interval: string): Promise<number> {
+async function idleShare(flows: number, seconds: number, interval: string): Promise<number> {
   const lab = await Lab.create({ flows });
   try {
     const daemon = new LabDaemon(lab, 'fw1', { kernel: { audit_interval: interval } });
@@ -28,9 +29,9 @@ async function idleShare(flows: number, seconds: number, ticks: number, interval
     });
     await pause(SETTLE_MS);
     const pid = daemon.pid ?? 0;
-    const before = processUsage(pid, ticks);
+    const before = scheduledMicros(pid);
     await pause(seconds * 1000);
-    const share = (cpuMicros(before, processUsage(pid, ticks)) / (seconds * 1e6)) * PERCENT;
+    const share = ((scheduledMicros(pid) - before) / (seconds * 1e6)) * PERCENT;
     await daemon.stop();
     return share;
   } finally {
@@ -42,12 +43,11 @@ async function idleShare(flows: number, seconds: number, ticks: number, interval
 export async function measureAudit(
   flows: number,
   seconds: number,
-  ticks: number,
   say: (text: string) => void,
 ): Promise<AuditCost> {
   say(`conntwin: ${flows} flows, no background audit`);
-  const idleCpu = await idleShare(flows, seconds, ticks, '24h');
+  const idleCpu = await idleShare(flows, seconds, '24h');
   say(`conntwin: ${flows} flows, background audit`);
-  const auditCpu = await idleShare(flows, seconds, ticks, '1s');
+  const auditCpu = await idleShare(flows, seconds, '1s');
   return { idleCpu, auditCpu };
 }

@@ -1,6 +1,6 @@
 /** What a process has used so far, from /proc. */
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 /** CPU time in seconds (all threads, user and system) and resident memory in bytes. */
 export interface ProcessUsage {
@@ -30,4 +30,16 @@ export function processUsage(pid: number, ticks: number): ProcessUsage {
 /** CPU time between two readings, in microseconds. */
 export function cpuMicros(before: ProcessUsage, after: ProcessUsage): number {
   return (after.userS + after.systemS - before.userS - before.systemS) * 1e6;
+}
+
+/**
+ * CPU time of all threads that a process has now, in microseconds, as the scheduler counted it: for a process that is
+ * nearly idle, since the times of processUsage are guessed from clock ticks.
+ */
+export function scheduledMicros(pid: number): number {
+  const tasks = readdirSync(`/proc/${pid}/task`);
+  const nanoseconds = tasks.map((task) => {
+    return Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]);
+  });
+  return nanoseconds.reduce((sum, each) => sum + each, 0) / 1000;
 }

@@ -151,7 +151,7 @@ async function sealing(): Promise<Row[]> {
 }
 
 async function audit(options: BenchOptions, say: (text: string) => void): Promise<Row[]> {
-  const cost = await measureAudit(Number(options.full), Number(options.seconds) * 2, clockTicks(), say);
+  const cost = await measureAudit(Number(options.full), Number(options.seconds) * 2, say);
   const { idleCpu, auditCpu } = cost;
   return [
     { name: 'idle daemon (% of a core)', conntwin: idleCpu, digits: 2 },
