@@ -6,6 +6,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { PskCipher } from '../../../src/daemon/cipher.js';
+import { recordFromExpectation } from '../../../src/flow/expectation-text.js';
 import { allocateMemory, lengthOf, OFF_KEY } from '../../../src/flow/record.js';
 import { KEY_BYTES } from '../../../src/limits.js';
 import { ControlCodec, type ControlMessage, OWN_VERSIONS } from '../../../src/wire/control-messages.js';
@@ -85,6 +86,29 @@ function record(n: number, v: number) {
 
 const SUMS = new Uint32Array(SUMS_WIDTH * 3).map((_, i) => i * 65_537);
 
+const EXPECTED = recordFromExpectation({
+  family: 'ipv4',
+  protocol: 'tcp',
+  tuple: { source: '10.2.0.100', destination: '10.1.0.9', sourcePort: 0, destinationPort: 40_001 },
+  mask: { source: '255.255.255.255', destination: '255.255.255.255', sourcePort: 0, destinationPort: 65_535 },
+  master: {
+    protocol: 'tcp',
+    source: '10.1.0.9',
+    destination: '10.2.0.100',
+    sourcePort: 33_000,
+    destinationPort: 21,
+  },
+  class: 0,
+  flags: 0,
+  helper: 'ftp',
+  fn: 'nat-follow-master',
+  nat: {
+    direction: 'reply',
+    tuple: { source: '10.1.0.9', destination: '0.0.0.0', sourcePort: 0, destinationPort: 40_000 },
+  },
+  timeout: 300,
+});
+
 const OPS: Record<string, () => Uint8Array> = {
   'upsert, IPv4, no NAT': () => written((ops) => ops.upsert(record(1, 2), 0, false)),
   'upsert, IPv4, NAT, fresh': () => written((ops) => ops.upsert(record(7, 3), 0, true)),
@@ -99,6 +123,10 @@ const OPS: Record<string, () => Uint8Array> = {
   declare: () => written((ops) => ops.declare(9, false, [{ node: 'fw2', incarnation: id(9), cut: 2 ** 33 }])),
   'declare, former': () => written((ops) => ops.declare(0, true, [])),
   role: () => written((ops) => ops.role(1, 1_700_000_000_000)),
+  mark: () =>
+    written((ops) => ops.mark({ count: 3, lo: 0xffffffff, hi: 1 }, { count: 1, lo: 2, hi: 0xfffffffe })),
+  'expect upsert': () => written((ops) => ops.expectUpsert(EXPECTED, 0)),
+  'expect delete': () => written((ops) => ops.expectDelete(EXPECTED, 0)),
 };
 
 /** Every frame twice: in clear and sealed. */
