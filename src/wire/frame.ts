@@ -100,9 +100,7 @@ export class FrameWriter {
   hasKeyOf(frame: Uint8Array): boolean {
     const keyId = frame[this.#keyIdAt];
     const [cluster, node, incarnation] = this.#names;
-    return (
-      keyId === 0 || this.#cipher?.derive(keyId, cluster, node, incarnation, CLASS_STREAM) !== undefined
-    );
+    return keyId === 0 || this.#cipher?.derive(keyId, cluster, node, incarnation, CLASS_STREAM) !== undefined;
   }
 
   #derive(cipher: Cipher): void {

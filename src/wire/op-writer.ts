@@ -50,7 +50,7 @@ export class OpWriter {
   /** `bits` of the key hash make up the prefix: SEGMENT_BITS, FINE_BITS, or 0 for all expectations. */
   scopeBegin(bits: number, prefix: number): boolean {
     const w = this.bytes;
-    if (!w.hasRoom(7)) return false;
+    if (!w.hasRoom(8)) return false;
     w.array(3);
     w.byte(WIRE_SCOPE_BEGIN);
     w.uint(bits);
@@ -61,7 +61,7 @@ export class OpWriter {
   /** The sum is of the scope's image as it stands after the run. */
   scopeEnd(bits: number, prefix: number, count: number, lo: number, hi: number): boolean {
     const w = this.bytes;
-    if (!w.hasRoom(22)) return false;
+    if (!w.hasRoom(23)) return false;
     w.array(6);
     w.byte(WIRE_SCOPE_END);
     w.uint(bits);
@@ -140,7 +140,7 @@ export class OpWriter {
 
   role(role: number, term: number): boolean {
     const w = this.bytes;
-    if (!w.hasRoom(12)) return false;
+    if (!w.hasRoom(13)) return false;
     w.array(3);
     w.byte(WIRE_ROLE);
     w.uint(role);
