@@ -41,6 +41,13 @@ export class LinkGroup {
     return group;
   }
 
+  /** Reads what waits on each link for about `budgetMs`: false when all were read to empty. */
+  read(budgetMs: number): boolean {
+    let hasMore = false;
+    for (let i = 0; i < this.channels.length; i++) hasMore = this.channels[i].read(budgetMs) || hasMore;
+    return hasMore;
+  }
+
   async #openAll(events: LinkGroupEvents): Promise<void> {
     let missing: unknown;
     let opened = 0;

@@ -10,6 +10,7 @@ import { CounterMap } from '../flow/counters.js';
 import type { Log } from '../flow/log.js';
 import { Kernel } from '../kernel/kernel.js';
 import { readSysctl } from '../kernel/sysctl.js';
+import { SLICE_BUDGET_MS } from '../limits.js';
 import { DaemonBackend } from './backend.js';
 import type { Config } from './config.js';
 import { Core } from './core.js';
@@ -66,7 +67,7 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
   const links = await openLinks(config, log, (u8, from, to, link) => core?.receive(u8, from, to, link));
   open.push(links);
   core = makeCore({ config, choice, kernel, links, keys, counters, log });
-  const loop = new Loop(core);
+  const loop = new Loop(core, () => links.read(SLICE_BUDGET_MS));
   const operations = new Operations(core);
   const startedAt = performance.now();
   const status = () =>

@@ -3,6 +3,8 @@ import type { Core } from './core.js';
 
 /** Heartbeats, acknowledgements, deadlines. Milliseconds. */
 const TICK_MS = 10;
+/** How long timers may wait for links that are not read to empty. Milliseconds. */
+const UNREAD_MAX_MS = 50;
 /** A pause for work that waits for something outside: an acknowledgement, a fuller frame, an event. Milliseconds. */
 const WAIT_MS = 1;
 
@@ -11,6 +13,7 @@ export class Loop {
   /** Longest time the event loop was held since the node was ready, milliseconds; GC and JIT included. */
   maxPauseMs = 0;
   readonly #core: Core;
+  readonly #readLinks: () => boolean;
   readonly #onWait = () => this.#run(true);
   #tickTimer: NodeJS.Timeout | undefined;
   #waitTimer: NodeJS.Timeout | undefined;
@@ -21,8 +24,10 @@ export class Loop {
   #lastTick = 0;
   #timerDue = 0;
 
-  constructor(core: Core) {
+  /** `readLinks` reads the links for a moment; false when they are empty. */
+  constructor(core: Core, readLinks: () => boolean) {
     this.#core = core;
+    this.#readLinks = readLinks;
   }
 
   start(): void {
@@ -62,7 +67,9 @@ export class Loop {
     this.#run(false);
   }
 
+  /** Who is silent is judged only after the links were read to empty (PROTOCOL.md, section 4). */
   #tickAt(now: number): void {
+    if (this.#readLinks() && now - this.#lastTick < UNREAD_MAX_MS) return;
     this.#lastTick = now;
     this.#core.tick(now);
   }

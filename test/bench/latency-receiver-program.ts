@@ -88,7 +88,7 @@ async function startReplica(): Promise<void> {
     came(m, at);
     return insertNew(m, at, owner, bits);
   };
-  const loop = new Loop(core);
+  const loop = new Loop(core, () => channel.read(1));
   kernel.start(() => loop.wake());
   loop.start();
 }

@@ -58,7 +58,10 @@ const LINK_FAULTS: FaultTable = {
   /** More frames than a window, and than a ring, while one receiver takes none. */
   'stuck-under-load': (f, durationMs) => {
     const [stuck, busy] = [f.machine().name, f.machine()];
-    const free = f.links({ loss: 1, covers: (_from, to, _l, frameClass) => to === stuck && frameClass === 0 });
+    const free = f.links({
+      loss: 1,
+      covers: (_from, to, _l, frameClass) => to === stuck && frameClass === 0,
+    });
     const rest = f.repeat(Math.max(durationMs, 5000), 1.5, () => f.cluster.change(busy));
     return () => {
       free();
