@@ -5,7 +5,7 @@
  * |---------|----------------|-------------------------|----------------------------|--------------------------|
  * | NEW     | own            | replace; FRESH if other | own, FRESH                 | own, FRESH               |
  * |         |                | life                    |                            |                          |
- * | UPDATE  | GET: own; else | merge; GET if other     | primary: own;              | GET: as held; else drop  |
+ * | UPDATE  | GET: own; else | merge; GET if other     | primary: GET: own;         | GET: as held; else drop  |
  * |         | drop           | life                    | else TOUCHED               |                          |
  * | DESTROY | nothing        | tombstone, or gone      | KERNEL cleared             | nothing                  |
  *
@@ -148,7 +148,8 @@ export class EventRules implements EventSink {
     const table = this.#table;
     const isKnown = slot >= 0 && (table.bits(slot) & DEAD) === 0;
     const isForeign = isKnown && table.owner(slot) > OWNER_UNCLASSIFIED;
-    if (!isKnown || (isForeign && (table.bits(slot) & KERNEL) === 0)) {
+    // What a peer says of a held flow is not what this kernel has: an update that makes it own cannot build on that.
+    if (!isKnown || (isForeign && ((table.bits(slot) & KERNEL) === 0 || this.#options.isPrimary()))) {
       this.#ask(slot, m, at);
       return;
     }

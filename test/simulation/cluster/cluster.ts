@@ -55,6 +55,8 @@ export class Cluster implements RunHost {
   readonly #past: Disturbance[] = [];
   readonly #keys = new Map<string, FrameKey>();
   #isRotating = false;
+  /** All keys that a frame may be sealed with now. */
+  #secrets: ReadonlyMap<number, number> = new Map([[1, 1]]);
   #isInterfering = false;
 
   constructor(options: ClusterOptions) {
@@ -81,6 +83,7 @@ export class Cluster implements RunHost {
       eventBufferBytes: [64 << 20, 1400 << 10][random.below(2)],
     });
     this.#hook(machine);
+    machine.cipher.replace(this.#secrets, this.cipher?.sendKeyId ?? 1);
     machine.cipher.onSeal = ({ key, counter, sum }) => this.watch.seals(key, counter, sum);
     return machine;
   }
@@ -217,20 +220,20 @@ export class Cluster implements RunHost {
     const old = cipher.sendKeyId;
     const next = (old % 200) + 1;
     const all = [...this.machines, ...this.impostors];
-    const both = new Map([
+    this.#secrets = new Map([
       [old, old],
       [next, next],
     ]);
-    const phases: [Map<number, number>, number][] = [
-      [both, old],
-      [both, next],
+    const phases: [ReadonlyMap<number, number>, number][] = [
+      [this.#secrets, old],
+      [this.#secrets, next],
       [new Map([[next, next]]), next],
     ];
     phases.forEach(([keys, send], phase) => {
       for (const machine of all) {
         this.schedule.after(phase * 1500 + delay() * 1000, () => machine.cipher.replace(keys, send));
       }
-      if (phase < 2) this.schedule.after(phase * 1500, () => cipher.replace(both, send));
+      if (phase < 2) this.schedule.after(phase * 1500, () => cipher.replace(this.#secrets, send));
     });
     this.schedule.after(4500, () => {
       this.#isRotating = false;

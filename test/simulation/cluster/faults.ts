@@ -83,10 +83,10 @@ const KERNEL_FAULTS: FaultTable = {
     const machine = f.machine();
     const { twin } = machine;
     twin.knobs.swapRate = 0.2;
-    // Until it ends the order of events proves nothing.
-    machine.lastHiddenChange = Number.POSITIVE_INFINITY;
+    machine.unordered++;
     return () => {
       twin.knobs.swapRate = 0;
+      machine.unordered--;
       machine.hide();
     };
   },
@@ -191,6 +191,11 @@ const PROCESS_FAULTS: FaultTable = {
     f.cluster.rotateKey(() => f.random.next());
     return undefined;
   },
+  resync: (f, durationMs) =>
+    f.repeat(durationMs, f.cluster.options.mode === 'reliable' ? 3000 : 200, () => {
+      const { replicator } = f.machine().run?.core ?? {};
+      for (const { node } of replicator?.peers() ?? []) replicator?.requestRepair(node);
+    }),
   'duplicate-name': (f) => {
     const impostor = f.cluster.impersonate(f.machine());
     for (let i = 0; i < 50; i++) f.cluster.change(impostor);
@@ -226,8 +231,10 @@ export class Faults {
     this.isWallSteady = isWallSteady;
     this.adversary = new Adversary(cluster, random);
     const left = Object.keys(CATALOGUE).filter((name) => cluster.isSealed || !NEEDS_SEAL.has(name));
+    // Without a ring runs of ops have holes, if there are runs and losses.
+    if (cluster.options.mode !== 'reliable') this.names.push('resync', 'loss');
     const kinds = KINDS_MIN + random.below(KINDS_MAX - KINDS_MIN + 1);
-    while (this.names.length < kinds) this.names.push(...left.splice(random.below(left.length), 1));
+    while (new Set(this.names).size < kinds) this.names.push(...left.splice(random.below(left.length), 1));
   }
 
   /** Every kind one to three times, beginning within `durationMs` from `begin`. */

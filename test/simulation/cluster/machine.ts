@@ -35,6 +35,8 @@ export class Machine {
   readonly drift: number;
   /** Order of the last step after which only an audit can know what the kernel has. */
   lastHiddenChange = 0;
+  /** Faults that swap its events now: until they end the order of events proves nothing. */
+  unordered = 0;
   /** Keys that this kernel has ever had (invariant 5). */
   readonly keys = new Set<string>();
   readonly #schedule: Schedule;

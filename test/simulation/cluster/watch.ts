@@ -26,6 +26,9 @@ const ANSWERS_MAX = 40;
 /** Between two looks at a kernel that has just been read to empty. Milliseconds. */
 const LULL_INTERVAL_MS = 250;
 const SILENT_MS = 1000;
+/** How long after the last frame a run may still apply some, and how often its limits are looked at, in rounds. */
+const DRAIN_MS = 20;
+const LIMITS_EVERY = 16;
 
 /** What is remembered of one run. */
 interface Watched {
@@ -43,6 +46,8 @@ interface Watched {
   nextLullAt: number;
   /** Flows that replicas of a restarting node had at the last look, by node and incarnation. */
   readonly kept: Map<string, number>;
+  receivedAt: number;
+  steps: number;
   /** In this step a frame of a node's former incarnation was taken, which may delete. */
   heardFormer: boolean;
   before: { isKnown: boolean; digest: string };
@@ -97,6 +102,8 @@ export class Watch {
       lossesAtStep: 0,
       nextLullAt: 0,
       kept: new Map(),
+      receivedAt: run.startedAt,
+      steps: 0,
       heardFormer: false,
       before: { isKnown: true, digest: '' },
     });
@@ -157,7 +164,9 @@ export class Watch {
   }
 
   afterReceive(run: DaemonRun, { head }: Datagram): void {
-    const { before } = this.#of(run);
+    const watched = this.#of(run);
+    const { before } = watched;
+    watched.receivedAt = this.#cluster.schedule.now;
     if (run.sendsInReceive > ANSWERS_MAX) {
       throw new Violation(15, `${run.name} answers one frame with ${run.sendsInReceive}`);
     }
@@ -205,11 +214,14 @@ export class Watch {
   /** A round of a run's loop has ended. */
   afterStep(run: DaemonRun): void {
     const watched = this.#of(run);
-    for (const peer of run.core.replicator.peers()) this.#look(run, peer, hexOf(peer.incarnation));
+    // Frames that waited for others are applied in later rounds, soon.
+    if (this.#cluster.schedule.now - watched.receivedAt < DRAIN_MS) {
+      for (const peer of run.core.replicator.peers()) this.#look(run, peer, hexOf(peer.incarnation));
+    }
     this.#heartbeat(run);
     this.#progress(run, watched);
     this.#restarts(run, watched);
-    this.#limits(run);
+    if (watched.steps++ % LIMITS_EVERY === 0) this.#limits(run);
     this.#audits(run, watched);
     watched.heardFormer = false;
   }
@@ -299,7 +311,7 @@ export class Watch {
     const watched = this.#of(run);
     const machine = this.#cluster.machineOf(run);
     const { queue } = machine.twin;
-    if (!run.isReady || queue.length > 0 || queue.waiting > 0) return false;
+    if (!run.isReady || queue.length > 0 || queue.waiting > 0 || machine.unordered > 0) return false;
     return run.eventsLost === watched.healedLosses && machine.lastHiddenChange < watched.healedStep;
   }
 

@@ -197,9 +197,11 @@ describe('an UPDATE', () => {
     expect([slot(), bits(theirs)]).toEqual([theirs, bit.KERNEL | bit.TOUCHED]);
     expect(holds(theirs, flow({ mark: 1, state: 3 }))).toBe(true);
     isPrimary = true;
+    // What this kernel has is not what the peer said of it.
+    kernel.set(key(flow()), flow({ mark: 2, state: 5 }));
     send(EVENT_UPDATE, flow({ mark: 2 }), { seen: SEEN_MARK });
     expect(bits(slot())).toBe(bit.KERNEL | bit.DIRTY);
-    expect(holds(slot(), flow({ mark: 2, state: 3 }))).toBe(true);
+    expect(holds(slot(), flow({ mark: 2, state: 5 }))).toBe(true);
     expect(bits(theirs)).toBe(bit.TOUCHED | bit.SHADOW);
   });
 
