@@ -17,6 +17,8 @@ interface Pair {
   received: number;
   verdict: string;
   marks: number;
+  /** Holes that the run has been told of: a MARK in one was never heard. */
+  holes: number;
   /** Flows of the replica when it was looked at last. */
   count: number;
   /** Frames beyond `received` that were handed over. */
@@ -48,7 +50,7 @@ export class ReplicaCheck {
     let pair = this.#pairs.get(id);
     if (pair === undefined) {
       const delivered = new Set<number>();
-      pair = { received: peer.receivedSequence, verdict: 'unknown', marks: 0, count: 0, delivered };
+      pair = { received: peer.receivedSequence, verdict: 'unknown', marks: 0, holes: 0, count: 0, delivered };
       this.#pairs.set(id, pair);
     }
     const from = pair.received;
@@ -61,7 +63,9 @@ export class ReplicaCheck {
     this.#sweeps(run, peer, pair, stream);
     pair.received = at;
     pair.verdict = peer.myVerdict;
-    const isMark = at > from && stream.frames[at].endsInMark;
+    const holes = run.counters.get('stream.gone');
+    const isMark = at > from && stream.frames[at].endsInMark && holes === pair.holes;
+    pair.holes = holes;
     if (peer.myVerdict === 'proven') {
       const isFull =
         isNewlyProven || (isMark && (stream.keys.size < FULL_KEYS || pair.marks++ % FULL_EVERY === 0));
