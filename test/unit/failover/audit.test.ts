@@ -44,6 +44,20 @@ function born(flow: FlowDescription, isHeard = true): TwinFlow {
 }
 
 describe('the first audit', () => {
+  it('reads no row before the event queue was read to empty: older events would put back what a row showed', () => {
+    let dumps = 0;
+    node.twin.beforeCall = (call) => {
+      if (call === 'dumpStart') dumps++;
+    };
+    born(tcp(1));
+    const audit = node.audit('first');
+    for (let i = 0; i < 5; i++) audit.step(node.timeMs);
+    expect([dumps, audit.progress.phase]).toEqual([0, 'drain']);
+    node.drain();
+    audit.step(node.timeMs);
+    expect(dumps).toBe(1);
+  });
+
   it('finds what was there before the daemon, unclassified, with an image that peers can start from', () => {
     for (let i = 0; i < 500; i++) born(tcp(1000 + i), false);
     const audit = node.audit('first');

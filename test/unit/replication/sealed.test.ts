@@ -96,6 +96,23 @@ describe('sealed replication', () => {
     expect(b.count('frame.key')).toBe(1);
   });
 
+  it('says GONE for frames under a key that was removed before a receiver had them', () => {
+    const cluster = new SealedCluster(6);
+    const ciphers = [new CipherTwin(), new CipherTwin()];
+    const [a, b] = ['a', 'b'].map((name, i) => cluster.start(name, { cipher: ciphers[i] }));
+    let n = 0;
+    const change = () => a.create(n++ % 80, n % 40);
+    cluster.run(2000, change);
+    cluster.cuts.add('a>b@0');
+    cluster.run(100, change);
+    for (const cipher of ciphers) cipher.replace(new Map([[2, 77]]), 2);
+    cluster.cuts.clear();
+    cluster.run(500, change);
+    settle(cluster, a);
+    expect(a.count('stream.gone-said')).toBeGreaterThan(0);
+    expect(b.count('stream.gone')).toBeGreaterThan(0);
+  });
+
   it('seals no counter of a key with two texts', () => {
     const cluster = new SealedCluster(5);
     const cipher = new CipherTwin();
