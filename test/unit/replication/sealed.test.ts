@@ -101,7 +101,7 @@ describe('sealed replication', () => {
     const ciphers = [new CipherTwin(), new CipherTwin()];
     const [a, b] = ['a', 'b'].map((name, i) => cluster.start(name, { cipher: ciphers[i] }));
     let n = 0;
-    const change = () => a.create(n++ % 80, n % 40);
+    const change = () => a.create(n++ % 80, n % 37);
     cluster.run(2000, change);
     cluster.cuts.add('a>b@0');
     cluster.run(100, change);
