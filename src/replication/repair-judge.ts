@@ -5,7 +5,7 @@
 import { LEVEL_GROUP, LEVEL_ROOT, LEVEL_SEGMENT } from '../table/digests.js';
 import { FineSums } from '../table/fine-sums.js';
 import type { OpReader } from '../wire/op-reader.js';
-import { FINE_BITS, LEVEL_FINE, SEGMENT_BITS, SUMS_WIDTH } from '../wire/ops.js';
+import { FINE_BITS, FINE_COUNT_MAX, LEVEL_FINE, SEGMENT_BITS, SUMS_WIDTH } from '../wire/ops.js';
 import type { ExpectationsIn } from './expectations-in.js';
 import { applyDelete } from './ownership.js';
 import type { Peer } from './peer.js';
@@ -15,7 +15,7 @@ import type { Self } from './self.js';
 /** What a flow, the head and end of a run, and a frame of fine sums take on the link, to choose the cheaper way. Bytes. */
 const OP_BYTES = 40;
 const RUN_BYTES = 36;
-const FINE_SUMS_BYTES = 860;
+const FINE_SUMS_OP_BYTES = 425;
 /** Fine scopes that are likely to differ in a segment that differs. */
 const FINE_LIKELY = 2;
 
@@ -199,12 +199,13 @@ export class RepairJudge {
     let fine = 0;
     for (let i = 0; i < theirs.length; i += 3) {
       whole += theirs[i] * OP_BYTES;
-      if (!isTripleEqual(theirs, mine, i)) fine += theirs[i] * OP_BYTES + RUN_BYTES;
+      if (!isFineEqual(theirs, mine, i)) fine += theirs[i] * OP_BYTES + RUN_BYTES;
     }
-    if (fine >= whole) asker.wantScope(segment);
+    // The segment differs: where the shortened sums do not show it, all of it is asked for.
+    if (fine === 0 || fine >= whole) asker.wantScope(segment);
     else {
       for (let i = 0; i < theirs.length; i += 3) {
-        if (!isTripleEqual(theirs, mine, i)) asker.wantFine(segment * SUMS_WIDTH + i / 3);
+        if (!isFineEqual(theirs, mine, i)) asker.wantFine(segment * SUMS_WIDTH + i / 3);
       }
     }
     asker.fineSumsDone(segment, now);
@@ -229,10 +230,15 @@ export class RepairJudge {
 function isFineCheaper(theirs: number, mine: number): boolean {
   // Most of it is missing, or too much: nearly every fine scope differs.
   if (mine < theirs / 2 || theirs < mine / 2) return false;
-  const fine = FINE_SUMS_BYTES + FINE_LIKELY * ((theirs / SUMS_WIDTH) * OP_BYTES + RUN_BYTES);
+  const fine = FINE_SUMS_OP_BYTES + FINE_LIKELY * ((theirs / SUMS_WIDTH) * OP_BYTES + RUN_BYTES);
   return fine < theirs * OP_BYTES + RUN_BYTES;
 }
 
-function isTripleEqual(a: Uint32Array, b: Uint32Array, i: number): boolean {
-  return a[i] === b[i] && a[i + 1] === b[i + 1] && a[i + 2] === b[i + 2];
+/** True if a triple of a peer's fine sums, shortened as on the wire, can be this node's. */
+function isFineEqual(theirs: Uint32Array, mine: Uint32Array, i: number): boolean {
+  return (
+    theirs[i] === Math.min(mine[i], FINE_COUNT_MAX) &&
+    theirs[i + 1] === mine[i + 1] &&
+    theirs[i + 2] === (mine[i + 2] & 0xff)
+  );
 }

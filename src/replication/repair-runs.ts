@@ -5,7 +5,7 @@
 import { LEVEL_GROUP, LEVEL_SEGMENT, LEVEL_SIZES } from '../table/digests.js';
 import { FineSums } from '../table/fine-sums.js';
 import { OWNER_SELF } from '../table/slot-bits.js';
-import { FINE_BITS, LEVEL_FINE, SEGMENT_BITS, SUMS_WIDTH } from '../wire/ops.js';
+import { FINE_BITS, SEGMENT_BITS, SUMS_WIDTH } from '../wire/ops.js';
 import type { ExpectationsOut } from './expectations-out.js';
 import type { FrameBuilder } from './frame-builder.js';
 import { RepairDesk, segmentOfFine } from './repair-desk.js';
@@ -77,7 +77,13 @@ export class RepairRuns {
     const { table } = this.#self.ports;
     this.#fine.read(table, OWNER_SELF, segment);
     this.#frames.slots += this.#fine.slots >>> 2;
-    this.#writeSums(LEVEL_FINE, segment, this.#fine.sums);
+    const frames = this.#frames;
+    frames.open();
+    if (!frames.ops.fineSums(segment, this.#fine.sums)) {
+      frames.next();
+      frames.ops.fineSums(segment, this.#fine.sums);
+    }
+    frames.slots += SUMS_WIDTH / 4;
   }
 
   #writeSums(level: number, index: number, sums: Uint32Array): void {

@@ -11,6 +11,8 @@ import { ByteCursor } from './byte-cursor.js';
 import type { Seed } from './op-writer.js';
 import {
   FINE_BITS,
+  FINE_SUMS_BYTES,
+  LEVEL_FINE,
   OP_MASK,
   SEGMENT_BITS,
   SEGMENTS,
@@ -62,7 +64,7 @@ export class OpReader {
   expectationBytes = 0;
   level = 0;
   index = 0;
-  /** Triples (count, lo, hi) of the last SUMS. */
+  /** Triples (count, lo, hi) of the last SUMS; of fine scopes shortened as on the wire. */
   readonly sums = new Uint32Array(SUMS_WIDTH * 3);
   role = 0;
   term = 0;
@@ -205,9 +207,23 @@ export class OpReader {
     this.level = c.uint();
     this.index = c.uint();
     const bytes = c.bin();
-    if (bytes !== SUMS_BYTES || !(this.index >= 0 && this.index < (SUMS_INDEXES[this.level] ?? 0))) return 0;
+    if (!(this.index >= 0 && this.index < (SUMS_INDEXES[this.level] ?? 0))) return 0;
+    if (this.level === LEVEL_FINE) return this.#readFineSums(bytes);
+    if (bytes !== SUMS_BYTES) return 0;
     for (let i = 0, p = c.at; i < this.sums.length; i++, p += 4) {
       this.sums[i] = (c.u8[p] << 24) | (c.u8[p + 1] << 16) | (c.u8[p + 2] << 8) | c.u8[p + 3];
+    }
+    c.at += bytes;
+    return 4;
+  }
+
+  #readFineSums(bytes: number): number {
+    const c = this.#c;
+    if (bytes !== FINE_SUMS_BYTES) return 0;
+    for (let i = 0, p = c.at; i < this.sums.length; i += 3, p += 6) {
+      this.sums[i] = c.u8[p];
+      this.sums[i + 1] = (c.u8[p + 2] << 24) | (c.u8[p + 3] << 16) | (c.u8[p + 4] << 8) | c.u8[p + 5];
+      this.sums[i + 2] = c.u8[p + 1];
     }
     c.at += bytes;
     return 4;

@@ -6,7 +6,11 @@ import { EXP_OFF_KEY, expectationBytes, expectationKeyBytes } from '../flow/expe
 import type { Memory } from '../flow/record.js';
 import { ByteWriter } from './byte-writer.js';
 import {
+  FINE_COUNT_MAX,
+  FINE_SUMS_BYTES,
+  LEVEL_FINE,
   SUMS_BYTES,
+  SUMS_WIDTH,
   WIRE_DECLARE,
   WIRE_EXPECT_DELETE,
   WIRE_EXPECT_UPSERT,
@@ -82,6 +86,23 @@ export class OpWriter {
     w.uint(index);
     w.binHead(SUMS_BYTES);
     for (let i = 0; i < SUMS_BYTES / 4; i++) w.word(sums[i]);
+    return true;
+  }
+
+  /** The sums of a segment's fine scopes, SUMS_WIDTH triples (count, lo, hi), shortened. */
+  fineSums(segment: number, sums: Uint32Array): boolean {
+    const w = this.bytes;
+    if (!w.hasRoom(10 + FINE_SUMS_BYTES)) return false;
+    w.array(4);
+    w.byte(WIRE_SUMS);
+    w.uint(LEVEL_FINE);
+    w.uint(segment);
+    w.binHead(FINE_SUMS_BYTES);
+    for (let i = 0; i < SUMS_WIDTH * 3; i += 3) {
+      w.byte(Math.min(sums[i], FINE_COUNT_MAX));
+      w.byte(sums[i + 2] & 0xff);
+      w.word(sums[i + 1]);
+    }
     return true;
   }
 

@@ -8,7 +8,7 @@ export const WIRE_UPSERT = 1; // [op | flags, timeout or nil, idle, bin fixed, (
 export const WIRE_DELETE = 2; // [op, bin key]
 export const WIRE_SCOPE_BEGIN = 3; // [op, bits, prefix]
 export const WIRE_SCOPE_END = 4; // [op, bits, prefix, count, lo, hi]
-export const WIRE_SUMS = 5; // [op, level, index, bin of 64 x (u32 count, u32 lo, u32 hi)]
+export const WIRE_SUMS = 5; // [op, level, index, bin of 64 x (u32 count, u32 lo, u32 hi); level 3: 64 x (u8 count, u8 hi, u32 lo)]
 export const WIRE_MARK = 6; // [op, count, lo, hi, expectation count, lo, hi]
 export const WIRE_DECLARE = 7; // [op, term, isFormer, [[node, bin incarnation, cut], ...]]
 export const WIRE_ROLE = 8; // [op, role, term]
@@ -36,6 +36,12 @@ export const CONTROL_SETTINGS = 9;
 export const SUMS_WIDTH = 64;
 /** Bytes of one SUMS op's triples. */
 export const SUMS_BYTES = SUMS_WIDTH * 12;
+/**
+ * Bytes of the sums of fine scopes, 6 each: count (255: that or more), the low byte of the sum's hi lane, its lo lane.
+ * They only say where to look: what they cannot tell apart the sum of the segment does, and then all of it is sent.
+ */
+export const FINE_SUMS_BYTES = SUMS_WIDTH * 6;
+export const FINE_COUNT_MAX = 255;
 /** Segments of a table, by the top 12 bits of the key hash. */
 export const SEGMENTS = 4096;
 /** Bits of the key hash that name a segment, and those that name one of its 64 fine scopes. */

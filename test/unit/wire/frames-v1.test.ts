@@ -119,7 +119,7 @@ const OPS: Record<string, () => Uint8Array> = {
   'scope begin, fine': () => written((ops) => ops.scopeBegin(FINE_BITS, 2 ** 18 - 1)),
   'scope end, fine': () => written((ops) => ops.scopeEnd(FINE_BITS, 2 ** 18 - 1, 1, 5, 0xfffffffe)),
   'sums of groups': () => written((ops) => ops.sums(1, 0, SUMS)),
-  'sums of a segment’s fine scopes': () => written((ops) => ops.sums(3, 4095, SUMS)),
+  'sums of a segment’s fine scopes': () => written((ops) => ops.fineSums(4095, SUMS)),
   declare: () => written((ops) => ops.declare(9, false, [{ node: 'fw2', incarnation: id(9), cut: 2 ** 33 }])),
   'declare, former': () => written((ops) => ops.declare(0, true, [])),
   role: () => written((ops) => ops.role(1, 1_700_000_000_000)),

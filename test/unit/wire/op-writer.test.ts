@@ -53,7 +53,8 @@ const OPS: Record<string, (ops: OpWriter) => boolean> = {
   delete: (ops) => ops.delete(sample(4), 0),
   'scope begin': (ops) => ops.scopeBegin(FINE_BITS, 2 ** FINE_BITS - 1),
   'scope end': (ops) => ops.scopeEnd(FINE_BITS, 2 ** FINE_BITS - 1, MAX, MAX, MAX),
-  sums: (ops) => ops.sums(3, 4095, new Uint32Array(SUMS_WIDTH * 3).fill(MAX)),
+  sums: (ops) => ops.sums(2, 63, new Uint32Array(SUMS_WIDTH * 3).fill(MAX)),
+  'fine sums': (ops) => ops.fineSums(4095, new Uint32Array(SUMS_WIDTH * 3).fill(MAX)),
   mark: (ops) => ops.mark(largest, largest),
   declare: (ops) =>
     ops.declare(
