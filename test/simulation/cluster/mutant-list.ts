@@ -29,9 +29,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'mark-over-the-mirror',
     file: `${REPLICATION}stream-out.js`,
-    find: 'if (!ops.mark(digests.count, digests.lo, digests.hi)) {',
+    find: 'if (!ops.mark(digests, expectations)) {',
     replace:
-      'digests.count = this.#self.ports.table.countOf(OWNER_SELF); if (!ops.mark(digests.count, digests.lo, digests.hi)) {',
+      'digests.count = this.#self.ports.table.countOf(OWNER_SELF); if (!ops.mark(digests, expectations)) {',
   },
   {
     name: 'xor-instead-of-sum',
