@@ -21,7 +21,8 @@ import type { Core } from './core.js';
 import { listExpectations } from './expectation-listing.js';
 import { listFlows } from './flow-listing.js';
 import { BusyError } from './jobs.js';
-import { InterruptedError, type Operations } from './operations.js';
+import type { Operations } from './operations.js';
+import { InterruptedError } from './steps.js';
 import { verify } from './verification.js';
 
 export interface BackendParts {

@@ -26,6 +26,7 @@ import { OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
 import { YoungFlows } from '../table/young-flows.js';
 import type { Cipher } from '../wire/cipher.js';
 import { JobQueue, PRIORITY_BACKGROUND, PRIORITY_CHANGE, PRIORITY_CHECK, PRIORITY_START } from './jobs.js';
+import { RoleChanges } from './role-changes.js';
 
 export interface CorePorts {
   readonly kernel: KernelPort;
@@ -96,6 +97,7 @@ export class Core {
   readonly options: CoreOptions;
   readonly jobs: JobQueue;
   readonly idle: IdleClasses;
+  readonly roles: RoleChanges;
   readonly #young: YoungFlows | undefined;
   readonly audits: AuditTotals = { reason: '', runs: 0, unclean: 0, repaired: 0, lastDurationMs: 0 };
   /** joining: flows are unclassified, nothing is shipped. ready: all rules of a running node hold. */
@@ -130,6 +132,7 @@ export class Core {
       ...(options.expectations ? { expectations: options.expectations } : {}),
     });
     this.jobs = new JobQueue(ports.log);
+    this.roles = new RoleChanges(this);
     const { restored } = options;
     if (restored) this.replicator.setRole(restored.role, restored.term);
     this.audit('first', 'start');

@@ -7,32 +7,25 @@
  *
  * The stream goes on all the while. Promote again after a crash or a stop at any point continues.
  */
-import { durableEqual, immutableEqual, joinRecords } from '../flow/merge.js';
-import { allocateMemory, MAX_RECORD_BYTES } from '../flow/record.js';
 import { SOURCE_LINGER_MS } from '../limits.js';
-import {
-  DEAD,
-  FRESH,
-  KERNEL,
-  OWNER_SELF,
-  OWNER_UNCLASSIFIED,
-  PENDING,
-  SHADOW,
-  TOUCHED,
-} from '../table/slot-bits.js';
+import { OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
 import { Commit } from './commit.js';
-import type { CommitReport } from './commit-report.js';
-import { type CommitParts, CommitWork, HELD } from './commit-work.js';
-import { isLive } from './judge.js';
-import type { Persist, Role, SourceView, StreamPort } from './ports.js';
+import { type CommitParts, CommitWork } from './commit-work.js';
+import type { Persist, SourceView, StreamPort } from './ports.js';
+import {
+  type PromoteOptions,
+  type PromoteReport,
+  type SourceReport,
+  sourceReport,
+} from './promote-report.js';
 import { nextTerm } from './roles.js';
 import { DONE, GO_ON, runSlice, WAIT } from './slice.js';
+import { SourceFlows } from './source-flows.js';
 import { chooseSources } from './sources.js';
-import { incarnationText, type PersistedSource } from './state.js';
+import type { PersistedSource } from './state.js';
 
 /** Slots looked at in one turn of a scan. */
 const SLOTS_PER_TURN = 2048;
-const OWNERS = 256;
 /** One flow in so many must be in the kernel already for a dump to be worth its time. */
 const DUMP_SHARE = 16;
 
@@ -40,37 +33,6 @@ export interface PromoteParts extends CommitParts {
   readonly stream: StreamPort;
   readonly persist: Persist;
   readonly bootId: string;
-}
-
-export interface PromoteOptions {
-  readonly role: Role;
-  readonly term: number;
-  /** This node was primary at some time, in this run or before. */
-  readonly wasPrimary: boolean;
-  readonly wallClockMs: number;
-  /** Sources of a promote that a crash cut short. */
-  readonly resumed?: readonly PersistedSource[];
-}
-
-/** One source, as it was when the promote began. */
-export interface SourceReport {
-  readonly node: string;
-  readonly incarnation: string;
-  readonly term: number;
-  readonly flows: number;
-  readonly isProven: boolean;
-  readonly isAlive: boolean;
-}
-
-export interface PromoteReport extends CommitReport {
-  readonly term: number;
-  readonly sources: readonly SourceReport[];
-  durationMs: number;
-  /** 0, or 3 with reasons. */
-  exitCode: 0 | 3;
-  reasons: readonly string[];
-  /** The events of the commit's time were not all heard, and own writes never are: one paced audit is due. */
-  needsAudit: boolean;
 }
 
 export type PromotePhase =
@@ -101,8 +63,7 @@ export class Promotion {
   readonly #sources: readonly SourceView[];
   readonly #reasons: string[];
   readonly #sourceReports: readonly SourceReport[];
-  readonly #isSource = new Uint8Array(OWNERS);
-  readonly #joined = allocateMemory(MAX_RECORD_BYTES);
+  readonly #flows: SourceFlows;
   #commit: Commit;
   #at = 0;
   #startedMs = -1;
@@ -124,15 +85,10 @@ export class Promotion {
     this.term = isAgain
       ? options.term
       : nextTerm(parts.stream.highestTerm, options.term, options.wallClockMs);
-    for (const { owner } of chosen.sources) this.#isSource[owner] = 1;
-    this.#sourceReports = chosen.sources.map((source) => ({
-      node: source.node,
-      incarnation: incarnationText(source.incarnation),
-      term: source.primaryTerm,
-      flows: parts.table.countOf(source.owner),
-      isProven: source.isProven,
-      isAlive: source.isAlive,
-    }));
+    this.#flows = new SourceFlows(this.#work, chosen.sources);
+    this.#sourceReports = chosen.sources.map((source) =>
+      sourceReport(source, parts.table.countOf(source.owner)),
+    );
   }
 
   /** What was done so far; final when step() has said true. */
@@ -165,7 +121,7 @@ export class Promotion {
   #advance(): number {
     switch (this.phase) {
       case 'mark':
-        return this.#scan((slot) => this.#mark(slot), 'declare');
+        return this.#scan((slot) => this.#flows.mark(slot), 'declare');
       case 'declare':
         return this.#declare();
       case 'commit':
@@ -173,7 +129,7 @@ export class Promotion {
       case 'linger':
         return this.#linger();
       case 'late':
-        return this.#scan((slot) => this.#markLate(slot), 'late-commit');
+        return this.#scan((slot) => this.#flows.markLate(slot), 'late-commit');
       case 'late-commit':
         return this.#runCommit(() => this.#finish());
       case 'done':
@@ -201,79 +157,6 @@ export class Promotion {
     this.#at = 0;
     this.phase = next;
     return GO_ON;
-  }
-
-  /** Notes what the kernel has, and which flows are to come. */
-  #mark(slot: number): void {
-    const { table } = this.#parts;
-    const bits = table.bits(slot);
-    const owner = table.owner(slot);
-    if ((bits & KERNEL) !== 0) this.#work.mark(slot, HELD);
-    if ((bits & DEAD) !== 0) return;
-    if (this.#isSource[owner] === 1) this.#take(slot, bits);
-    // Left over from a promote that was stopped.
-    else if (owner === OWNER_SELF && (bits & SHADOW) === 0 && (bits & (KERNEL | PENDING)) !== KERNEL) {
-      this.#work.pend(slot);
-    }
-  }
-
-  /** A source's flow. One without image has ended there: it only waits here for its purge, and is not committed. */
-  #take(slot: number, bits: number): void {
-    if (!this.#parts.table.hasImage(slot)) return;
-    if ((bits & SHADOW) !== 0) this.#resolve(slot);
-    else this.#work.pend(slot);
-  }
-
-  /** A source's record of a key of which another slot is the visible one. */
-  #resolve(shadow: number): void {
-    const { table } = this.#parts;
-    const m = table.memory;
-    const visible = table.find(m, table.recordAt(shadow));
-    const owner = visible < 0 ? OWNER_SELF : table.owner(visible);
-    if (visible < 0 || this.#isSource[owner] === 1) return; // of two sources the higher term is the visible one
-    if (owner > OWNER_UNCLASSIFIED) {
-      table.clearBits(shadow, SHADOW);
-      this.#work.pend(shadow);
-      return;
-    }
-    this.#joinInto(visible, shadow);
-    table.remove(shadow);
-  }
-
-  /**
-   * An own flow, which the kernel has, and what a source said of it: one life that went on apart, or two. Before the
-   * relabel our word is the newer one, for an event made the flow own; after it the source's, which still lives.
-   */
-  #joinInto(own: number, other: number): void {
-    const { table } = this.#parts;
-    const m = table.memory;
-    const at = table.recordAt(own);
-    const otherAt = table.recordAt(other);
-    const isLate = this.phase === 'late';
-    const report = this.#work.report;
-    if ((table.bits(own) & DEAD) !== 0 || durableEqual(m, at, m, otherAt)) {
-      // Late, it was counted when it was committed.
-      if (isLate) return;
-      report.total++;
-      report.kept++;
-      return;
-    }
-    if (immutableEqual(m, at, m, otherAt)) {
-      const [newer, older] = isLate ? [otherAt, at] : [at, otherAt];
-      joinRecords(m, newer, m, older, this.#joined, 0);
-      table.setRecord(own, this.#joined, 0);
-      table.setBits(own, TOUCHED);
-    } else if (!isLate && isLive(m, at)) {
-      report.total++;
-      report.rejected['live-here'] = (report.rejected['live-here'] ?? 0) + 1;
-      return;
-    } else {
-      table.setRecord(own, m, otherAt);
-      table.setBits(own, FRESH);
-    }
-    this.#work.pend(own);
-    this.#work.mark(own, HELD);
-    table.markDirty(own);
   }
 
   /** From here on this node is primary: state first, then the word to the peers, then the kernel. */
@@ -315,27 +198,6 @@ export class Promotion {
       const now = views.find((view) => view.owner === source.owner);
       return now?.isAlive === true && now.role === 'primary';
     });
-  }
-
-  /** What a source said after the relabel; and what the scan missed or an orphan is now own, and must be said. */
-  #markLate(slot: number): void {
-    const { table } = this.#parts;
-    const bits = table.bits(slot);
-    if ((bits & DEAD) !== 0) return;
-    const owner = table.owner(slot);
-    if (this.#isSource[owner] === 1) {
-      if ((bits & SHADOW) !== 0) this.#resolve(slot);
-      else if (table.hasImage(slot)) {
-        // Our own stream has said nothing of it yet.
-        table.clearImage(slot);
-        table.setOwner(slot, OWNER_SELF);
-        table.markDirty(slot);
-        this.#work.pend(slot);
-      }
-    } else if (owner === OWNER_SELF && (bits & (SHADOW | PENDING)) === 0) {
-      if ((bits & KERNEL) === 0) this.#work.pend(slot);
-      else if (!table.hasImage(slot)) table.markDirty(slot);
-    }
   }
 
   #finish(): number {

@@ -1,0 +1,47 @@
+/** What a promote was asked for, and what it came to. */
+import type { CommitReport } from './commit-report.js';
+import type { Role, SourceView } from './ports.js';
+import { incarnationText, type PersistedSource } from './state.js';
+
+export interface PromoteOptions {
+  readonly role: Role;
+  readonly term: number;
+  /** This node was primary at some time, in this run or before. */
+  readonly wasPrimary: boolean;
+  readonly wallClockMs: number;
+  /** Sources of a promote that a crash cut short. */
+  readonly resumed?: readonly PersistedSource[];
+}
+
+/** One source, as it was when the promote began. */
+export interface SourceReport {
+  readonly node: string;
+  readonly incarnation: string;
+  readonly term: number;
+  readonly flows: number;
+  readonly isProven: boolean;
+  readonly isAlive: boolean;
+}
+
+export interface PromoteReport extends CommitReport {
+  readonly term: number;
+  readonly sources: readonly SourceReport[];
+  durationMs: number;
+  /** 0, or 3 with reasons. */
+  exitCode: 0 | 3;
+  reasons: readonly string[];
+  /** The events of the commit's time were not all heard, and own writes never are: one paced audit is due. */
+  needsAudit: boolean;
+}
+
+/** The source as it stands now, with so many flows here. */
+export function sourceReport(source: SourceView, flows: number): SourceReport {
+  return {
+    node: source.node,
+    incarnation: incarnationText(source.incarnation),
+    term: source.primaryTerm,
+    flows,
+    isProven: source.isProven,
+    isAlive: source.isAlive,
+  };
+}

@@ -1,0 +1,133 @@
+/**
+ * The flows of a promote's sources: which of them are to be committed, and what becomes of those that this node has as
+ * well. Nothing here writes to the kernel.
+ */
+import { durableEqual, immutableEqual, joinRecords } from '../flow/merge.js';
+import { allocateMemory, MAX_RECORD_BYTES } from '../flow/record.js';
+import type { FlowTable } from '../table/flow-table.js';
+import {
+  DEAD,
+  FRESH,
+  KERNEL,
+  OWNER_SELF,
+  OWNER_UNCLASSIFIED,
+  PENDING,
+  SHADOW,
+  TOUCHED,
+} from '../table/slot-bits.js';
+import { type CommitWork, HELD } from './commit-work.js';
+import { isLive } from './judge.js';
+import type { SourceView } from './ports.js';
+
+const OWNERS = 256;
+
+/** Looks at slots one by one: before the relabel (`mark`), and once more after it (`markLate`). */
+export class SourceFlows {
+  readonly #table: FlowTable;
+  readonly #work: CommitWork;
+  readonly #isSource = new Uint8Array(OWNERS);
+  readonly #joined = allocateMemory(MAX_RECORD_BYTES);
+  /** The sources' slots are own by now. */
+  #isLate = false;
+
+  constructor(work: CommitWork, sources: readonly SourceView[]) {
+    this.#table = work.parts.table;
+    this.#work = work;
+    for (const { owner } of sources) this.#isSource[owner] = 1;
+  }
+
+  /** Notes what the kernel has, and which flows are to come. */
+  mark(slot: number): void {
+    const table = this.#table;
+    const bits = table.bits(slot);
+    const owner = table.owner(slot);
+    if ((bits & KERNEL) !== 0) this.#work.mark(slot, HELD);
+    if ((bits & DEAD) !== 0) return;
+    if (this.#isSource[owner] === 1) this.#take(slot, bits);
+    // Left over from a promote that was stopped.
+    else if (owner === OWNER_SELF && (bits & SHADOW) === 0 && (bits & (KERNEL | PENDING)) !== KERNEL) {
+      this.#work.pend(slot);
+    }
+  }
+
+  /** What a source said after the relabel; and what the scan missed or an orphan is now own, and must be said. */
+  markLate(slot: number): void {
+    this.#isLate = true;
+    const table = this.#table;
+    const bits = table.bits(slot);
+    if ((bits & DEAD) !== 0) return;
+    const owner = table.owner(slot);
+    if (this.#isSource[owner] === 1) {
+      if ((bits & SHADOW) !== 0) this.#resolve(slot);
+      else if (table.hasImage(slot)) {
+        // Our own stream has said nothing of it yet.
+        table.clearImage(slot);
+        table.setOwner(slot, OWNER_SELF);
+        table.markDirty(slot);
+        this.#work.pend(slot);
+      }
+    } else if (owner === OWNER_SELF && (bits & (SHADOW | PENDING)) === 0) {
+      if ((bits & KERNEL) === 0) this.#work.pend(slot);
+      else if (!table.hasImage(slot)) table.markDirty(slot);
+    }
+  }
+
+  /** A source's flow. One without image has ended there: it only waits here for its purge, and is not committed. */
+  #take(slot: number, bits: number): void {
+    if (!this.#table.hasImage(slot)) return;
+    if ((bits & SHADOW) !== 0) this.#resolve(slot);
+    else this.#work.pend(slot);
+  }
+
+  /** A source's record of a key of which another slot is the visible one. */
+  #resolve(shadow: number): void {
+    const table = this.#table;
+    const m = table.memory;
+    const visible = table.find(m, table.recordAt(shadow));
+    const owner = visible < 0 ? OWNER_SELF : table.owner(visible);
+    if (visible < 0 || this.#isSource[owner] === 1) return; // of two sources the higher term is the visible one
+    if (owner > OWNER_UNCLASSIFIED) {
+      table.clearBits(shadow, SHADOW);
+      this.#work.pend(shadow);
+      return;
+    }
+    this.#joinInto(visible, shadow);
+    table.remove(shadow);
+  }
+
+  /**
+   * An own flow, which the kernel has, and what a source said of it: one life that went on apart, or two. Before the
+   * relabel our word is the newer one, for an event made the flow own; after it the source's, which still lives.
+   */
+  #joinInto(own: number, other: number): void {
+    const table = this.#table;
+    const m = table.memory;
+    const at = table.recordAt(own);
+    const otherAt = table.recordAt(other);
+    const isLate = this.#isLate;
+    const report = this.#work.report;
+    if ((table.bits(own) & DEAD) !== 0 || durableEqual(m, at, m, otherAt)) {
+      // Late, it was counted when it was committed.
+      if (isLate) return;
+      report.total++;
+      report.kept++;
+      return;
+    }
+    if (immutableEqual(m, at, m, otherAt)) {
+      const [newer, older] = isLate ? [otherAt, at] : [at, otherAt];
+      joinRecords(m, newer, m, older, this.#joined, 0);
+      table.setRecord(own, this.#joined, 0);
+      table.setBits(own, TOUCHED);
+    } else if (!isLate && isLive(m, at)) {
+      report.total++;
+      report.rejected['live-here'] = (report.rejected['live-here'] ?? 0) + 1;
+      return;
+    } else {
+      table.setRecord(own, m, otherAt);
+      table.setBits(own, FRESH);
+    }
+    this.#work.pend(own);
+    this.#work.mark(own, HELD);
+    table.markDirty(own);
+  }
+}
