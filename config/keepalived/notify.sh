@@ -1,30 +1,67 @@
 #!/bin/sh
-# keepalived's notify script: TYPE NAME STATE PRIORITY. Install as /etc/keepalived/conntwin-notify.sh, mode 0755.
+# keepalived's notify script: TYPE NAME STATE PRIORITY. Install as /etc/keepalived/conntwin-notify.sh, root's, mode 0755.
 #
-# The group of all instances is named here (notify on the vrrp_sync_group), or states of several instances fight.
-# keepalived does not repeat itself: a call that fails is tried for ten seconds.
+# The FIFO (keepalived.conf) is the better way: no process is started, and the order of states is kept. Name this script
+# once, in the vrrp_sync_group: in several instances their states would fight.
+# keepalived does not repeat itself, so a call that fails is tried again for half a minute; and it does not wait for the
+# script, so several may run at once: one at a time speaks to the daemon, and always of the newest state.
 set -u
 SOCKET=${CONNTWIN_SOCKET:-/run/conntwin/control.sock}
-LOG_TAG=conntwin-notify
+COMMAND=${CONNTWIN_COMMAND:-conntwin}
+LOG=${CONNTWIN_LOG:-}
+TRIES=30
+
+say() {
+  if [ -n "$LOG" ]; then
+    echo "$(date -u +%FT%TZ) $1" >>"$LOG"
+  else
+    logger -t conntwin-notify "$1"
+  fi
+}
 
 case ${3:-} in
 MASTER) role=primary ;;
-BACKUP | STOP) role=backup ;;
+BACKUP | STOP | DELETED) role=backup ;;
 FAULT) role=fault ;;
+# Of no consequence for the role.
+MASTER_RX_LOWER_PRI | MASTER_PRIORITY | BACKUP_PRIORITY) exit 0 ;;
 *)
-  echo "usage: $0 TYPE NAME MASTER|BACKUP|FAULT|STOP [PRIORITY]" >&2
+  echo "usage: $0 GROUP|INSTANCE NAME MASTER|BACKUP|FAULT|STOP|DELETED [PRIORITY]" >&2
   exit 2
   ;;
 esac
 
-tries=10
+# What is wanted now; a script that waits, or tries again, does what the newest one wants.
+directory=$(dirname "$SOCKET")
+wanted=$directory/notify.wanted
+if { echo "$role" >"$wanted.$$" && mv -f "$wanted.$$" "$wanted" && exec 9>"$directory/notify.lock"; } 2>/dev/null; then
+  command -v flock >/dev/null 2>&1 && flock 9
+else
+  say "cannot write into $directory: going on without order between calls"
+  wanted=
+fi
+newest() { [ -n "$wanted" ] && cat "$wanted" 2>/dev/null || echo "$role"; }
+
 while :; do
-  text=$(conntwin --socket "$SOCKET" failover "$role" 2>&1)
+  role=$(newest)
+  # The word splitting is meant: a command may have arguments.
+  # shellcheck disable=SC2086
+  text=$($COMMAND --socket "$SOCKET" failover "$role" 2>&1 9>&-)
   code=$?
-  logger -t "$LOG_TAG" "$role: exit $code: $text"
-  # 0: done. 3: done, from a source that was silent or suspect: that is what a failover usually is.
-  case $code in 0 | 3) exit 0 ;; esac
-  tries=$((tries - 1))
-  [ "$tries" -gt 0 ] || exit "$code"
+  say "$1 ${2:-} $3: failover $role: exit $code: $(echo "$text" | tr '\n' ';')"
+  case $code in
+  # 0: done. 3: done, but from a source that was silent or suspect: that is what a failover mostly is.
+  0 | 3)
+    [ "$(newest)" = "$role" ] && exit 0
+    continue
+    ;;
+  # Another try will not help: a wrong command line.
+  2) exit 2 ;;
+  esac
+  TRIES=$((TRIES - 1))
+  if [ "$TRIES" -le 0 ]; then
+    say "$role: given up, this node has NOT taken the role: run conntwin failover $role"
+    exit "$code"
+  fi
   sleep 1
 done

@@ -30,6 +30,7 @@ missing_packages() {
   has nft || echo nftables
   has conntrack || echo conntrack
   has conntrackd || echo conntrackd
+  has keepalived || echo keepalived
   has ping || echo iputils-ping
   has ps || echo procps
   [ -e /usr/include/linux/netfilter/nfnetlink_conntrack.h ] || echo linux-libc-dev
