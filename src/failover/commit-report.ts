@@ -17,6 +17,30 @@ export const REJECT_REASONS = [
 ] as const;
 export type RejectReason = (typeof REJECT_REASONS)[number];
 
+/** Why an expectation of the replica is not in this kernel after a commit; a closed list. */
+export const EXPECTATION_REJECT_REASONS = [
+  /** Its master is not in this kernel. */
+  'no-master',
+  /** Its master has no helper here: this kernel does not have it. */
+  'no-helper',
+  /** nf_conntrack_expect_max, or no memory. */
+  'kernel-full',
+  /** The kernel takes no such expectation (EINVAL, EBUSY and others). */
+  'refused',
+  /** The kernel's answers got lost three times. */
+  'unanswered',
+] as const;
+export type ExpectationRejectReason = (typeof EXPECTATION_REJECT_REASONS)[number];
+
+/** What became of the expectations. */
+export interface ExpectationCounts {
+  total: number;
+  committed: number;
+  /** The kernel expected the flow already. */
+  kept: number;
+  rejected: Partial<Record<ExpectationRejectReason, number>>;
+}
+
 /** Counts that grow while the commit runs. */
 export interface CommitReport {
   /** Flows to look at, known once the list is made. */
@@ -30,6 +54,7 @@ export interface CommitReport {
   withoutMaster: number;
   /** Created without their helper, which this kernel does not have. */
   withoutHelper: number;
+  expectations: ExpectationCounts;
 }
 
 export function newCommitReport(): CommitReport {
@@ -42,6 +67,7 @@ export function newCommitReport(): CommitReport {
     rejected: {},
     withoutMaster: 0,
     withoutHelper: 0,
+    expectations: { total: 0, committed: 0, kept: 0, rejected: {} },
   };
 }
 

@@ -7,7 +7,7 @@
  * event about it in between. To repair (audit) one look is enough; an attempt in which events were lost is not the last.
  */
 import type { Counters } from '../flow/counters.js';
-import { cloneExpectation, expectationKey, expectationsEqual } from '../flow/expectation.js';
+import { cloneExpectation, EXP_OFF_TIMEOUT, expectationKey, expectationsEqual } from '../flow/expectation.js';
 import { DUMP_INTERRUPTED, DUMP_MORE, type KernelPort } from '../flow/kernel-port.js';
 import type { Memory } from '../flow/record.js';
 import { AUDIT_PAUSE_MAX_MS, AUDIT_PAUSE_MIN_MS, DIFFERENCES_SHOWN, EXPECTATIONS_MAX } from '../limits.js';
@@ -143,6 +143,8 @@ export class ExpectationAudit {
       const isAsTable = isOurs
         ? ours !== undefined && expectationsEqual(ours, 0, row, 0)
         : ours === undefined;
+      // What is left of it, for a peer that is told of it later.
+      if (isAsTable && ours !== undefined) ours.u16[EXP_OFF_TIMEOUT >>> 1] = row.u16[EXP_OFF_TIMEOUT >>> 1];
       if (!isAsTable) found.set(key, { kernel: isOurs ? row : undefined, table: ours });
     }
     for (const entry of table.expectations.list(OWNER_SELF)) {

@@ -1,7 +1,7 @@
 /**
  * A promote: this node becomes primary and takes over what the failed one spoke of (PROTOCOL.md, section 6).
  *
- *     mark the sources' flows --> write the state --> relabel, ROLE, DECLARE --> commit
+ *     mark the sources' flows --> write the state --> relabel, ROLE, DECLARE --> commit --> expectations
  *       --> a source that lives: its late ops too, until it steps back, falls silent, or a second has passed
  *       --> write the state --> report; a paced audit is due
  *
@@ -11,6 +11,7 @@ import { SOURCE_LINGER_MS } from '../limits.js';
 import { OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
 import { Commit } from './commit.js';
 import { type CommitParts, CommitWork } from './commit-work.js';
+import { ExpectationCommit } from './expectation-commit.js';
 import type { Persist, SourceView, StreamPort } from './ports.js';
 import {
   type PromoteOptions,
@@ -39,9 +40,11 @@ export type PromotePhase =
   | 'mark'
   | 'declare'
   | 'commit'
+  | 'expectations'
   | 'linger'
   | 'late'
   | 'late-commit'
+  | 'late-expectations'
   | 'done'
   | 'stopped';
 
@@ -64,6 +67,7 @@ export class Promotion {
   readonly #reasons: string[];
   readonly #sourceReports: readonly SourceReport[];
   readonly #flows: SourceFlows;
+  readonly #expectations: ExpectationCommit;
   #commit: Commit;
   #at = 0;
   #startedMs = -1;
@@ -77,6 +81,7 @@ export class Promotion {
     this.#options = options;
     this.#work = new CommitWork(parts, true);
     this.#commit = new Commit(this.#work);
+    this.#expectations = new ExpectationCommit(this.#work);
     const chosen = chooseSources(parts.stream.sources(), options.wasPrimary, options.resumed ?? []);
     this.#sources = chosen.sources;
     const isAgain = options.role === 'primary';
@@ -125,13 +130,17 @@ export class Promotion {
       case 'declare':
         return this.#declare();
       case 'commit':
-        return this.#runCommit(() => this.#startLinger());
+        return this.#runCommit(() => this.#go('expectations'));
+      case 'expectations':
+        return this.#runExpectations(() => this.#startLinger());
       case 'linger':
         return this.#linger();
       case 'late':
         return this.#scan((slot) => this.#flows.markLate(slot), 'late-commit');
       case 'late-commit':
-        return this.#runCommit(() => this.#finish());
+        return this.#runCommit(() => this.#go('late-expectations'));
+      case 'late-expectations':
+        return this.#runExpectations(() => this.#finish());
       case 'done':
       case 'stopped':
         return DONE;
@@ -141,6 +150,17 @@ export class Promotion {
   #runCommit(then: () => number): number {
     const state = this.#commit.turn(this.#nowMs);
     return state === DONE ? then() : state;
+  }
+
+  /** Masters first: an expectation without its master is none. */
+  #runExpectations(then: () => number): number {
+    const state = this.#expectations.turn(this.#nowMs);
+    return state === DONE ? then() : state;
+  }
+
+  #go(phase: PromotePhase): number {
+    this.phase = phase;
+    return GO_ON;
   }
 
   #startLinger(): number {
@@ -167,6 +187,8 @@ export class Promotion {
     const sources = this.#sourceReports.map(({ node, incarnation }) => ({ node, incarnation }));
     this.#write(sources);
     table.relabel(OWNER_UNCLASSIFIED, OWNER_SELF);
+    if (this.#flows.hasLeftOver) this.#expectations.add(OWNER_SELF);
+    for (const { owner } of this.#sources) this.#expectations.add(owner);
     for (const { owner } of this.#sources) table.relabel(owner, OWNER_SELF);
     stream.setRole('primary', this.term);
     const seeds = this.#sources.map(({ node, incarnation, applied }) => ({
@@ -188,6 +210,7 @@ export class Promotion {
   #linger(): number {
     if (this.#nowMs - this.#startedMs < SOURCE_LINGER_MS && this.#hasSpeakingSource()) return WAIT;
     this.#commit = new Commit(this.#work, false);
+    for (const { owner } of this.#sources) this.#expectations.takeLate(owner);
     this.phase = 'late';
     return GO_ON;
   }

@@ -27,6 +27,8 @@ export class SourceFlows {
   readonly #work: CommitWork;
   readonly #isSource = new Uint8Array(OWNERS);
   readonly #joined = allocateMemory(MAX_RECORD_BYTES);
+  /** A promote was stopped before it had committed all that is own already. */
+  hasLeftOver = false;
   /** The sources' slots are own by now. */
   #isLate = false;
 
@@ -47,6 +49,7 @@ export class SourceFlows {
     // Left over from a promote that was stopped.
     else if (owner === OWNER_SELF && (bits & SHADOW) === 0 && (bits & (KERNEL | PENDING)) !== KERNEL) {
       this.#work.pend(slot);
+      this.hasLeftOver = true;
     }
   }
 

@@ -120,6 +120,8 @@ export interface KernelPort {
    * The timeout is the policy's of the master's helper, and where that has no room the oldest of its class goes.
    */
   createExpectation(m: Memory, at: number): number;
+  /** Gives the expectation with this tuple its record's timeout: 0 or a positive errno (ENOENT). No event tells of it. */
+  updateExpectation(m: Memory, at: number): number;
   /** Deletes the expectation with this tuple: 0 or a positive errno (ENOENT). */
   deleteExpectation(m: Memory, at: number): number;
 }

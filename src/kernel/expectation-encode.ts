@@ -1,4 +1,4 @@
-/** Requests to the kernel about one expectation: create it, or delete it by its tuple. */
+/** Requests to the kernel about one expectation: create it, give it another timeout, or delete it by its tuple. */
 import { AF_INET, AF_INET6 } from '../flow/conntrack-enums.js';
 import * as X from '../flow/expectation.js';
 import type { Memory } from '../flow/record.js';
@@ -12,6 +12,9 @@ import { TUPLE_DST, TUPLE_L4, TUPLE_PROTOCOL, TUPLE_SRC } from './stage.js';
 /** Room a request needs; the longest (IPv6, translated, both names) is under 500. Bytes. */
 export const EXPECTATION_REQUEST_MAX_BYTES = 1024;
 const HEADER_BYTES = 20;
+/** update: the timeout is all that it changes. */
+export type ExpectationVerb = 'create' | 'update' | 'delete';
+const CREATE_FLAGS = E.NLM_F_CREATE | E.NLM_F_EXCL;
 const TUPLE_TYPES = (1 << E.CTA_TUPLE_IP) | (1 << E.CTA_TUPLE_PROTO);
 
 /** Encodes requests about expectations; the kernel acknowledges them. */
@@ -24,18 +27,18 @@ export class ExpectationEncoder {
    * Writes the message at the start of `out` and returns its bytes. The kernel ignores the timeout of a create and
    * takes the policy of the master's helper.
    */
-  encode(isDelete: boolean, m: Memory, at: number, out: Uint8Array, seq: number): number {
+  encode(verb: ExpectationVerb, m: Memory, at: number, out: Uint8Array, seq: number): number {
     if (out.length < EXPECTATION_REQUEST_MAX_BYTES) {
       throw new RangeError(`a request needs ${EXPECTATION_REQUEST_MAX_BYTES} bytes`);
     }
     out.fill(0, 0, EXPECTATION_REQUEST_MAX_BYTES);
     this.view = new DataView(out.buffer, out.byteOffset, out.byteLength);
-    this.fill(isDelete, m, at);
-    const verb = isDelete ? E.IPCTNL_MSG_EXP_DELETE : E.IPCTNL_MSG_EXP_NEW;
-    const flags = E.NLM_F_REQUEST | E.NLM_F_ACK | (isDelete ? 0 : E.NLM_F_CREATE | E.NLM_F_EXCL);
+    this.fill(verb === 'delete', m, at);
+    const type = verb === 'delete' ? E.IPCTNL_MSG_EXP_DELETE : E.IPCTNL_MSG_EXP_NEW;
+    const flags = E.NLM_F_REQUEST | E.NLM_F_ACK | (verb === 'create' ? CREATE_FLAGS : 0);
     const end = this.write(0, HEADER_BYTES);
     this.view.setUint32(0, end, true);
-    this.view.setUint16(4, (E.NFNL_SUBSYS_CTNETLINK_EXP << 8) | verb, true);
+    this.view.setUint16(4, (E.NFNL_SUBSYS_CTNETLINK_EXP << 8) | type, true);
     this.view.setUint16(6, flags, true);
     this.view.setUint32(8, seq, true);
     out[16] = m.u8[at + X.EXP_OFF_FAMILY];

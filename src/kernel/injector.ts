@@ -13,7 +13,7 @@ import {
   NLM_F_REQUEST,
   NLMSG_ERROR,
 } from './enums.js';
-import { ExpectationEncoder } from './expectation-encode.js';
+import { ExpectationEncoder, type ExpectationVerb } from './expectation-encode.js';
 
 /** Requests in one datagram: with more, error answers would not fit where the receive buffer cannot be forced. */
 const MESSAGES_MAX = 128;
@@ -83,13 +83,13 @@ export class Injector {
   }
 
   /**
-   * Creates or deletes one expectation over this socket, whose writes the event reader does not hear: 0, a positive
+   * Creates, updates or deletes one expectation over this socket, whose writes the event reader does not hear: 0, a positive
    * errno, or -1 if the answer was lost.
    */
-  expectation(isDelete: boolean, m: Memory, at: number): number {
+  expectation(verb: ExpectationVerb, m: Memory, at: number): number {
     const sequence = this.sequence;
     this.sequence = (sequence + 1) >>> 0;
-    const sent = this.socket.send(this.out, this.expectations.encode(isDelete, m, at, this.out, sequence));
+    const sent = this.socket.send(this.out, this.expectations.encode(verb, m, at, this.out, sequence));
     if (sent < 0) return -sent;
     for (;;) {
       const count = this.socket.receiveMany(this.answers);

@@ -142,11 +142,15 @@ export class Kernel implements KernelPort {
   }
 
   createExpectation(m: Memory, at: number): number {
-    return this.injector.expectation(false, m, at);
+    return this.injector.expectation('create', m, at);
+  }
+
+  updateExpectation(m: Memory, at: number): number {
+    return this.injector.expectation('update', m, at);
   }
 
   deleteExpectation(m: Memory, at: number): number {
-    return this.injector.expectation(true, m, at);
+    return this.injector.expectation('delete', m, at);
   }
 
   close(): void {

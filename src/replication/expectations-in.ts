@@ -19,7 +19,8 @@ export class ExpectationsIn {
     const { expectation, expectationBytes } = this.#ops;
     const reason = validateExpectation(expectation, 0, expectationBytes);
     if (reason !== undefined) return reason;
-    const entry = this.#self.ports.table.expectations.put(peer.owner, expectation, 0);
+    const heardS = (now / 1000) >>> 0;
+    const entry = this.#self.ports.table.expectations.put(peer.owner, expectation, 0, heardS);
     if (entry === undefined) this.#self.suspect(peer, 'expectation.full');
     else entry.shown = peer.expectations.run;
     if (peer.expectations.run !== 0) peer.expectations.progress(now);

@@ -34,6 +34,8 @@ export interface ExpectationEntry {
   readonly master: number;
   /** Number of the run or audit that named it last. */
   shown: number;
+  /** When its owner told of it, seconds of this node's clock; 0: not noted. */
+  heardS: number;
 }
 
 interface Holding {
@@ -66,6 +68,11 @@ export class ExpectationTable {
     this.#max = max;
   }
 
+  /** Owners that have, or had, any. */
+  owners(): number[] {
+    return [...this.#holdings.keys()];
+  }
+
   /** Live expectations of the owner. */
   countOf(owner: number): number {
     return this.#holdings.get(owner)?.live ?? 0;
@@ -91,9 +98,9 @@ export class ExpectationTable {
 
   /**
    * The owner has this expectation. An own one is queued if the stream has not said it so; a peer's is what its
-   * stream says. Undefined if there is no room.
+   * stream says. Undefined if there is no room. `heardS`: when it was told, for what is left of its timeout.
    */
-  put(owner: number, m: Memory, at: number): ExpectationEntry | undefined {
+  put(owner: number, m: Memory, at: number, heardS = 0): ExpectationEntry | undefined {
     const known = this.find(owner, m, at);
     const entry = known ?? this.#add(owner, m, at);
     if (entry === undefined) return undefined;
@@ -104,6 +111,7 @@ export class ExpectationTable {
     }
     // The timeout too, which is not part of the comparison.
     if (known !== undefined) entry.record = cloneExpectation(m, at);
+    entry.heardS = heardS;
     if (owner === OWNER_SELF) this.#queue(entry);
     else this.setImage(entry);
     return entry;
@@ -191,7 +199,7 @@ export class ExpectationTable {
     const rival = this.#holdings.get(to)?.entries.get(entry.key);
     // An ended one is no word: the expectation lives on, and what was said of the ended one is its image.
     if (rival !== undefined && !rival.isLive && entry.isLive) {
-      this.put(to, entry.record, 0);
+      this.put(to, entry.record, 0, entry.heardS);
       this.remove(entry);
       return;
     }
@@ -233,6 +241,7 @@ export class ExpectationTable {
       imageHi: 0,
       master: this.#masterHash(this.#masterKey, 0),
       shown: 0,
+      heardS: 0,
     };
     const holding = this.#holding(owner);
     holding.entries.set(entry.key, entry);

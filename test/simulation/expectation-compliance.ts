@@ -169,6 +169,23 @@ export function testExpectationCompliance(
       expect(dump()).toHaveLength(1 + 4);
     });
 
+    it('an update gives it another timeout, of which no event tells', async () => {
+      const record = (timeout: number) => recordFromExpectation(expected(5001, FTP, { timeout }));
+      expect(subject.port.updateExpectation(record(20), 0)).toBe(ENOENT);
+      expect(create(expected(5001, FTP, { timeout: 20 }))).toBe(0);
+      hear();
+      expect(subject.port.updateExpectation(record(900), 0)).toBe(0);
+      const { timeout, ...row } = dump()[0];
+      expect(timeout).toBeGreaterThan(880);
+      expect(timeout).toBeLessThanOrEqual(900);
+      expect(row).toEqual({ ...expected(5001), helper: 'ftp' });
+      expect(hear()).toEqual([]);
+      expect(subject.port.updateExpectation(record(1), 0)).toBe(0);
+      await subject.pass(1300);
+      expect(dump()).toEqual([]);
+      expect(hear()).toMatchObject([{ kind: EVENT_DESTROY, port: 5001 }]);
+    });
+
     it('the end of its master ends it, and is heard even if our own delete ended the master', () => {
       expect(create(expected(5001))).toBe(0);
       hear();

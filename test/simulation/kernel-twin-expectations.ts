@@ -36,7 +36,7 @@ interface TwinExpectation {
   readonly m: Memory;
   readonly tuple: string;
   readonly master: TwinFlow;
-  readonly expiresAt: number;
+  expiresAt: number;
 }
 
 const textOf = (m: Memory, from: number, bytes: number): string =>
@@ -98,6 +98,15 @@ export class TwinExpectations {
     const expiresAt = this.#twin.now() + policy.timeoutS * 1000;
     this.#list.push({ m: shown, tuple: tupleText(m, at), master, expiresAt });
     if (portId !== undefined) this.#twin.queue.pushExpectation(EVENT_NEW, shown, portId);
+    return 0;
+  }
+
+  /** An update by netlink: its timeout, and nobody hears of it. */
+  update(m: Memory, at: number): number {
+    this.expire();
+    const known = this.#list.find((e) => e.tuple === tupleText(m, at));
+    if (known === undefined) return ENOENT;
+    known.expiresAt = this.#twin.now() + Math.max(1, m.u16[(at + EXP_OFF_TIMEOUT) >>> 1]) * 1000;
     return 0;
   }
 

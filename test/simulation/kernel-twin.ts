@@ -288,6 +288,11 @@ export class KernelTwin implements KernelPort {
     return this.expectations.create(m, at, undefined);
   }
 
+  updateExpectation(m: Memory, at: number): number {
+    this.beforeCall?.('updateExpectation');
+    return this.expectations.update(m, at);
+  }
+
   deleteExpectation(m: Memory, at: number): number {
     this.beforeCall?.('deleteExpectation');
     return this.expectations.delete(m, at, undefined);

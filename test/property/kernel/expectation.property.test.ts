@@ -42,7 +42,7 @@ const expectation: fc.Arbitrary<Expectation> = fc.boolean().chain((isV6) => {
 
 const encoded = (e: Expectation): { bytes: Uint8Array; length: number } => {
   const bytes = new Uint8Array(EXPECTATION_REQUEST_MAX_BYTES);
-  return { bytes, length: new ExpectationEncoder().encode(false, recordFromExpectation(e), 0, bytes, 1) };
+  return { bytes, length: new ExpectationEncoder().encode('create', recordFromExpectation(e), 0, bytes, 1) };
 };
 
 describe('expectations', () => {

@@ -313,6 +313,10 @@ export class DaemonRun {
         this.#effect();
         return kernel.createExpectation(m, at);
       },
+      updateExpectation: (m, at) => {
+        this.#effect();
+        return kernel.updateExpectation(m, at);
+      },
       deleteExpectation: (m, at) => {
         this.#effect();
         return kernel.deleteExpectation(m, at);
