@@ -56,7 +56,11 @@ function configFrom(file: string, data: z.output<typeof configSchema>): Config {
     security: data.security,
     kernel: { eventBufferBytes: data.kernel.event_buffer, auditIntervalMs: data.kernel.audit_interval },
     replicate: data.replicate,
-    failover: { standby: 'cold', commitTimeoutMs: data.failover.commit_timeout },
+    failover: {
+      standby: 'cold',
+      commitTimeoutMs: data.failover.commit_timeout,
+      timeoutFloorsS: data.failover.timeout_floors,
+    },
     control: data.control,
     metrics: data.metrics,
     stateDir: data.state_dir,

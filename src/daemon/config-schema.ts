@@ -1,5 +1,6 @@
 import { dirname } from 'node:path';
 import { z } from 'zod';
+import { DEFAULT_FLOORS } from '../failover/commit-timeouts.js';
 import { EVENT_BUFFER_DEFAULT_BYTES, NAME_MAX_BYTES } from '../limits.js';
 import { DEFAULT_CONTROL_SOCKET, DEFAULT_METRICS_LISTEN } from './config.js';
 import { absolutePath, only, parsed, say, section, text, within } from './config-fields.js';
@@ -15,6 +16,7 @@ const EVENT_BUFFER_MIN_BYTES = 64 << 10;
 const EVENT_BUFFER_MAX_BYTES = 1 << 30;
 const AUDIT_INTERVAL_MIN_MS = 1000;
 const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
 
 const name = (of: string, example: string) =>
   text(
@@ -51,12 +53,29 @@ const kernel = section(
   '`kernel: { event_buffer: 64MiB }`, or leave it out',
 );
 
+/** A floor of timeouts, as whole seconds. */
+const floor = (protocol: keyof typeof DEFAULT_FLOORS) =>
+  parsed('a time from 0 to 1h, in whole seconds', `\`${protocol}: 30s\``, (value) => {
+    const ms = within(parseDuration(value), 0, HOUR_MS);
+    return ms === undefined || ms % 1000 !== 0 ? undefined : ms / 1000;
+  }).default(DEFAULT_FLOORS[protocol]);
+
 const failover = section(
   {
     standby: only('cold', 'hot standby comes later'),
     commit_timeout: parsed('a time from 0 to 1d', '`commit_timeout: 0`, or a time as `180s`', (value) =>
       within(parseDuration(value), 0, DAY_MS),
     ).default(0),
+    timeout_floors: section(
+      {
+        tcp: floor('tcp'),
+        udp: floor('udp'),
+        sctp: floor('sctp'),
+        icmp: floor('icmp'),
+        other: floor('other'),
+      },
+      '`timeout_floors: { tcp: 30s, udp: 30s }`, or leave it out',
+    ).prefault({}),
     vrrp_fifo: only(null, 'use the notify script of config/keepalived'),
     gate: only('none', 'the gate comes later'),
   },

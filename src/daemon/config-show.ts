@@ -17,10 +17,20 @@ export function configInFileKeys(config: Config): Record<string, unknown> {
       audit_interval: timeText(kernel.auditIntervalMs),
     },
     replicate: replicateInFileKeys(replicate),
-    failover: { standby: failover.standby, commit_timeout: timeText(failover.commitTimeoutMs) },
+    failover: failoverInFileKeys(failover),
     control,
     metrics: metrics === undefined ? 'off' : { listen: listenText(metrics) },
     state_dir: config.stateDir,
+  };
+}
+
+function failoverInFileKeys(failover: Config['failover']): Record<string, unknown> {
+  const { standby, commitTimeoutMs, timeoutFloorsS } = failover;
+  const floors = Object.entries(timeoutFloorsS).map(([protocol, seconds]) => [protocol, `${seconds}s`]);
+  return {
+    standby,
+    commit_timeout: timeText(commitTimeoutMs),
+    timeout_floors: Object.fromEntries(floors),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { TimeoutFloors } from '../failover/commit-timeouts.js';
 import type { Mode } from '../replication/ports.js';
 
 /** The configuration as the daemon uses it: every default filled in, sizes in bytes, times in milliseconds. */
@@ -17,6 +18,8 @@ export interface Config {
     standby: 'cold';
     /** Timeout given to committed ESTABLISHED TCP flows; 0: what this kernel gives that state. Others keep theirs. */
     commitTimeoutMs: number;
+    /** What other committed flows have at the least, seconds; never more than this kernel gives their state. */
+    timeoutFloorsS: TimeoutFloors;
   };
   control: { socket: string };
   /** Undefined: no listener. */

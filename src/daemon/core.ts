@@ -6,6 +6,7 @@
  */
 import { Audit, type AuditMode, type AuditParts } from '../failover/audit.js';
 import { AuditGenerations } from '../failover/audit-generations.js';
+import { CommitTimeouts } from '../failover/commit-timeouts.js';
 import type { CommitParts } from '../failover/commit-work.js';
 import { ExpectationAudit, type ExpectationAuditParts } from '../failover/expectation-audit.js';
 import type { Role, SourceView, StreamPort } from '../failover/ports.js';
@@ -61,8 +62,8 @@ export interface CoreOptions {
   readonly receiveBufferBytes?: number;
   readonly mode?: Mode;
   readonly auditIntervalMs: number;
-  /** nf_conntrack_tcp_timeout_established of this kernel, or what the operator wants instead. Seconds. */
-  readonly tcpEstablishedS: number;
+  /** Timeouts of committed flows; an untuned kernel's unless told otherwise. */
+  readonly timeouts?: CommitTimeouts;
   readonly maxFlows?: number;
   /** Role and unfinished promote of the run before, same boot only. */
   readonly restored?: PersistedState;
@@ -97,6 +98,7 @@ export class Core {
   readonly options: CoreOptions;
   readonly jobs: JobQueue;
   readonly idle: IdleClasses;
+  readonly timeouts: CommitTimeouts;
   readonly roles: RoleChanges;
   readonly #young: YoungFlows | undefined;
   readonly audits: AuditTotals = { reason: '', runs: 0, unclean: 0, repaired: 0, lastDurationMs: 0 };
@@ -119,6 +121,7 @@ export class Core {
     this.table = new FlowTable({ seed, ...(options.maxFlows ? { maxFlows: options.maxFlows } : {}) });
     this.generations = new AuditGenerations(this.table);
     this.idle = new IdleClasses(this.table);
+    this.timeouts = options.timeouts ?? new CommitTimeouts();
     this.#young = options.minAgeMs ? new YoungFlows(this.table, options.minAgeMs) : undefined;
     this.replicator = this.#makeReplicator();
     this.rules = new EventRules({
@@ -181,10 +184,9 @@ export class Core {
   /** What the parts of failover work on. */
   get commitParts(): CommitParts {
     const { kernel, clock, counters, log } = this.ports;
-    const { table, rules } = this;
-    const { tcpEstablishedS } = this.options;
+    const { table, rules, timeouts } = this;
     const emptied = () => this.#emptied;
-    return { kernel, table, rules, counters, clock: () => clock(), emptied, log, tcpEstablishedS };
+    return { kernel, table, rules, counters, clock: () => clock(), emptied, log, timeouts };
   }
 
   get auditParts(): AuditParts {

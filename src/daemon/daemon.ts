@@ -5,7 +5,7 @@ import { performance } from 'node:perf_hooks';
 import { notifySystemd } from '../../native/systemd-notify.js';
 import type { LinkGroup } from '../channel/link-group.js';
 import { ControlServer } from '../control/server.js';
-import { TCP_ESTABLISHED_DEFAULT_S } from '../failover/judge.js';
+import { CommitTimeouts } from '../failover/commit-timeouts.js';
 import { CounterMap } from '../flow/counters.js';
 import type { Log } from '../flow/log.js';
 import { Kernel } from '../kernel/kernel.js';
@@ -131,7 +131,7 @@ function makeCore({ config, choice, kernel, links, keys, counters, log }: CorePa
   const bootId = readBootId();
   const stateFile = new StateFile(join(config.stateDir, `${config.node.name}.state`), log);
   const restored = stateFile.read(bootId);
-  const { commitTimeoutMs } = config.failover;
+  const { commitTimeoutMs, timeoutFloorsS } = config.failover;
   const settings = new KernelSettings(() => performance.now());
   return new Core(
     {
@@ -157,10 +157,11 @@ function makeCore({ config, choice, kernel, links, keys, counters, log }: CorePa
       receiveBufferBytes: links.receiveBufferBytes,
       mode: config.replicate.mode,
       auditIntervalMs: config.kernel.auditIntervalMs,
-      tcpEstablishedS:
-        commitTimeoutMs > 0
-          ? Math.ceil(commitTimeoutMs / 1000)
-          : (readSysctl('tcp_timeout_established') ?? TCP_ESTABLISHED_DEFAULT_S),
+      timeouts: new CommitTimeouts({
+        establishedS: Math.ceil(commitTimeoutMs / 1000),
+        floors: timeoutFloorsS,
+        read: readSysctl,
+      }),
       expectations: config.replicate.expectations,
       ...choice.options,
       ...(restored === undefined ? {} : { restored }),

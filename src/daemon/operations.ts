@@ -51,7 +51,10 @@ export class Operations {
         priority: PRIORITY_CHANGE,
         step: (now) => {
           if (core.state === 'joining') return 'wait';
-          work ??= new CommitReplica(core.commitParts);
+          if (work === undefined) {
+            core.timeouts.refresh();
+            work = new CommitReplica(core.commitParts);
+          }
           if (!work.step(now)) return 'more';
           core.auditSoon();
           return 'done';

@@ -56,6 +56,7 @@ export class RoleChanges {
       const resumed = this.#resumed ? [] : (restored?.sources ?? []);
       this.#resumed = true;
       const { replicator } = core;
+      core.timeouts.refresh();
       return new Promotion(
         {
           ...core.commitParts,

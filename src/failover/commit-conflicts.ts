@@ -20,7 +20,7 @@ import { FRESH, KERNEL, TOUCHED } from '../table/slot-bits.js';
 import { STAGE_ACCEPT, STAGE_CREATE, STAGE_GET, STAGE_GET_EXISTS, STAGE_GET_REPLY } from './commit-queue.js';
 import { type CommitWork, HELD, NO_MASTER, OUTCOME_KEPT, OUTCOME_UPDATED } from './commit-work.js';
 import { EEXIST, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, UNKNOWN } from './errno.js';
-import { commitTimeout, isLive, JOIN, judge, KEEP, REPLACE, STAY, UPDATE, writeGoal } from './judge.js';
+import { isLive, JOIN, judge, KEEP, REPLACE, STAY, UPDATE, writeGoal } from './judge.js';
 import { copyVolatile } from './kernel-truth.js';
 
 /** Questions in one turn: each may lead to two requests (delete, create), which fill one batch. */
@@ -213,7 +213,7 @@ export class CommitConflicts {
     const status = (kernelAt + offStatus(addressBytes(kernel, kernelAt))) >>> 2;
     if (kernel.u32[status] & IPS_FIXED_TIMEOUT) return true; // no update can change it
     const left = kernel.u32[(kernelAt + OFF_TIMEOUT) >>> 2];
-    return left * 2 >= commitTimeout(m, at, this.#work.parts.tcpEstablishedS);
+    return left * 2 >= this.#work.parts.timeouts.of(m, at);
   }
 
   #act(): void {

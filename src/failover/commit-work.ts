@@ -34,7 +34,7 @@ import {
 } from '../table/slot-bits.js';
 import { CommitQueue, STAGE_GET } from './commit-queue.js';
 import { type CommitReport, newCommitReport, type RejectReason } from './commit-report.js';
-import { commitTimeout } from './judge.js';
+import type { CommitTimeouts } from './commit-timeouts.js';
 import type { Clock, Emptied } from './ports.js';
 
 /** What a commit works on. */
@@ -46,8 +46,7 @@ export interface CommitParts {
   readonly counters: Counters;
   readonly clock: Clock;
   readonly emptied: Emptied;
-  /** nf_conntrack_tcp_timeout_established of this kernel. Seconds. */
-  readonly tcpEstablishedS: number;
+  readonly timeouts: CommitTimeouts;
   readonly log?: Log;
 }
 
@@ -174,7 +173,7 @@ export class CommitWork {
 
   /** The timeout that a commit gives, and no id: the kernel gives its own. */
   setTimeout(m: Memory, at: number): void {
-    m.u32[(at + OFF_TIMEOUT) >>> 2] = commitTimeout(m, at, this.parts.tcpEstablishedS);
+    m.u32[(at + OFF_TIMEOUT) >>> 2] = this.parts.timeouts.of(m, at);
     m.u8[at + OFF_HAS] = (m.u8[at + OFF_HAS] & ~HAS_ID) | HAS_TIMEOUT;
     m.u32[(at + OFF_ID) >>> 2] = 0;
   }

@@ -13,29 +13,15 @@
  * What an update cannot do (F4, F5, FACTS section 4): another reply tuple or master, a cleared sticky bit, a helper.
  */
 import {
-  IPPROTO_TCP,
   IPS_ASSURED,
   IPS_DST_NAT,
   IPS_EXPECTED,
   IPS_FIXED_TIMEOUT,
   IPS_SEEN_REPLY,
   IPS_SRC_NAT,
-  TCP_CONNTRACK_ESTABLISHED,
 } from '../flow/conntrack-enums.js';
 import { durableEqual, immutableEqual, joinRecords } from '../flow/merge.js';
-import {
-  addressBytes,
-  copyRecord,
-  findPart,
-  HAS_TIMEOUT,
-  type Memory,
-  OFF_HAS,
-  OFF_PROTOCOL,
-  OFF_TIMEOUT,
-  offState,
-  offStatus,
-  PART_HELPER,
-} from '../flow/record.js';
+import { addressBytes, copyRecord, findPart, type Memory, offStatus, PART_HELPER } from '../flow/record.js';
 
 export const KEEP = 1;
 export const UPDATE = 2;
@@ -48,11 +34,6 @@ const KEPT_STATUS = IPS_SEEN_REPLY | IPS_ASSURED | IPS_FIXED_TIMEOUT;
 /** Status bits that only the kernel sets: from the master, and from what the reply tuple says. */
 const SET_BY_KERNEL = IPS_EXPECTED | IPS_SRC_NAT | IPS_DST_NAT;
 const LIVE_STATUS = IPS_SEEN_REPLY | IPS_ASSURED;
-
-/** Timeout of a committed flow at the least: an event's timeout may be seconds old. Seconds. */
-export const COMMIT_TIMEOUT_MIN_S = 30;
-/** nf_conntrack_tcp_timeout_established of a kernel nobody has tuned. Seconds. */
-export const TCP_ESTABLISHED_DEFAULT_S = 432_000;
 
 /** The verdict on the kernel's flow at `kernelAt`, wanted as the record at `at`. */
 export function judge(
@@ -103,17 +84,4 @@ function hasSameHelper(a: Memory, aAt: number, b: Memory, bAt: number): boolean 
   if (bytes !== b.u16[(q >>> 1) + 1]) return false;
   for (let i = 4; i < 4 + bytes; i++) if (a.u8[p + i] !== b.u8[q + i]) return false;
   return true;
-}
-
-/**
- * The timeout to commit a flow with, seconds. An ESTABLISHED flow's own is never believed: data in flight makes an
- * event say 300 for a flow that has five days (FACTS section 5).
- */
-export function commitTimeout(m: Memory, at: number, tcpEstablishedS: number): number {
-  const addr = addressBytes(m, at);
-  const own = m.u8[at + OFF_HAS] & HAS_TIMEOUT ? m.u32[(at + OFF_TIMEOUT) >>> 2] : 0;
-  if (m.u32[(at + offStatus(addr)) >>> 2] & IPS_FIXED_TIMEOUT && own > 0) return own;
-  const isEstablished =
-    m.u8[at + OFF_PROTOCOL] === IPPROTO_TCP && m.u8[at + offState(addr)] === TCP_CONNTRACK_ESTABLISHED;
-  return isEstablished ? tcpEstablishedS : Math.max(own, COMMIT_TIMEOUT_MIN_S);
 }

@@ -36,7 +36,6 @@ export interface LatencyAnswer {
   readonly max: number;
 }
 
-const NOT_ASKED_S = 432_000;
 const HOUR_MS = 3_600_000;
 const MTU_BYTES = 1500;
 
@@ -79,7 +78,6 @@ async function startReplica(): Promise<void> {
       bootId: readBootId(),
       mtu: MTU_BYTES,
       auditIntervalMs: HOUR_MS,
-      tcpEstablishedS: NOT_ASKED_S,
     },
   );
   const { table } = core;

@@ -2,6 +2,7 @@
 
 import { Audit, type AuditMode } from '../../src/failover/audit.js';
 import { AuditGenerations } from '../../src/failover/audit-generations.js';
+import { CommitTimeouts } from '../../src/failover/commit-timeouts.js';
 import type { CommitParts } from '../../src/failover/commit-work.js';
 import type { Role, Seed, SourceView } from '../../src/failover/ports.js';
 import { Promotion } from '../../src/failover/promote.js';
@@ -96,7 +97,7 @@ export class FailoverNode {
       counters: this.counters,
       clock: this.clock,
       emptied: () => this.emptied,
-      tcpEstablishedS: 432_000,
+      timeouts: new CommitTimeouts(),
     };
   }
 

@@ -151,7 +151,6 @@ export class DaemonRun {
         receiveBufferBytes: options.receiveBufferBytes,
         mode: options.mode,
         auditIntervalMs: options.auditIntervalMs,
-        tcpEstablishedS: 432_000,
         maxFlows: options.maxFlows,
         ...(options.restored === undefined ? {} : { restored: options.restored }),
       },

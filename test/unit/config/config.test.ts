@@ -66,7 +66,11 @@ describe('a right configuration', () => {
         direction: 'both',
         ignore: { ...ANY, local: true },
       },
-      failover: { standby: 'cold', commitTimeoutMs: 0 },
+      failover: {
+        standby: 'cold',
+        commitTimeoutMs: 0,
+        timeoutFloorsS: { tcp: 30, udp: 30, sctp: 30, icmp: 30, other: 30 },
+      },
       control: { socket: '/run/conntwin/control.sock' },
       metrics: { host: '127.0.0.1', port: 9466 },
       stateDir: '/run/conntwin',
@@ -101,7 +105,12 @@ replicate:
   min_age: 5s
   direction: original
   ignore: { addresses: [192.0.2.1, "2001:db8::1"], protocols: [icmp], ports: [53], zones: [9], marks: [1], local: false }
-failover: { standby: cold, commit_timeout: 180s, vrrp_fifo: null, gate: none }
+failover:
+  standby: cold
+  commit_timeout: 180s
+  timeout_floors: { tcp: 1m, udp: 10, icmp: 0 }
+  vrrp_fifo: null
+  gate: none
 control: { socket: /tmp/fw2/control.sock }
 metrics: { listen: "[::1]:9000" }
 `,
@@ -137,7 +146,10 @@ metrics: { listen: "[::1]:9000" }
           local: false,
         },
       },
-      failover: { commitTimeoutMs: 180_000 },
+      failover: {
+        commitTimeoutMs: 180_000,
+        timeoutFloorsS: { tcp: 60, udp: 10, sctp: 30, icmp: 0, other: 30 },
+      },
       metrics: { host: '::1', port: 9000 },
       stateDir: '/tmp/fw2',
     });
@@ -321,6 +333,16 @@ describe('a wrong configuration names file, line, path, problem and what to writ
       'failover: { standby: hot }',
       'failover.standby: "hot" is not supported yet (hot standby comes later), write cold',
     ],
+    [
+      'failover: { timeout_floors: { tcp: 2h } }',
+      'failover.timeout_floors.tcp: "2h" is not a time from 0 to 1h',
+    ],
+    ['failover: { timeout_floors: { udp: 1500ms } }', 'write `udp: 30s`'],
+    [
+      'failover: { timeout_floors: { upd: 3s } }',
+      'failover.timeout_floors.upd: unknown key, did you mean `udp`?',
+    ],
+    ['failover: { timeout_floors: 30s }', 'failover.timeout_floors: "30s" is not a section'],
     ['failover: { gate: nft }', 'failover.gate: "nft" is not supported yet'],
     ['failover: { purge_after: 60s }', 'failover.purge_after: not supported yet, leave it out'],
     ['kernel: { event_buffer: 65535 }', 'kernel.event_buffer: 65535 is not a size from 64KiB to 1GiB'],

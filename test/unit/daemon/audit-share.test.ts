@@ -53,7 +53,6 @@ beforeEach(() => {
       bootId: 'boot',
       mtu: 1500,
       auditIntervalMs: INTERVAL_MS,
-      tcpEstablishedS: 432_000,
       maxFlows: 1 << 14,
     },
   );

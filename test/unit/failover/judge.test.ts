@@ -1,14 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import {
-  commitTimeout,
-  JOIN,
-  judge,
-  KEEP,
-  REPLACE,
-  STAY,
-  UPDATE,
-  writeGoal,
-} from '../../../src/failover/judge.js';
+import { JOIN, judge, KEEP, REPLACE, STAY, UPDATE, writeGoal } from '../../../src/failover/judge.js';
 import {
   IPS_ASSURED,
   IPS_FIXED_TIMEOUT,
@@ -84,21 +75,5 @@ describe('the goal', () => {
     expect(out.u32[offStatus(4) >>> 2]).toBe(LIVE);
     expect(out.u32[offMark(4) >>> 2]).toBe(5);
     expect(out.u8[offState(4)]).toBe(TCP_CONNTRACK_CLOSE_WAIT);
-  });
-});
-
-describe('the timeout of a commit', () => {
-  const timeoutOf = (flow: FlowDescription): number => commitTimeout(makeRecord(flow).m, 0, 7440);
-
-  it('is the sysctl’s for an established TCP flow, whatever an event said', () => {
-    expect(timeoutOf(tcp({ timeout: 300 }))).toBe(7440);
-    expect(timeoutOf(tcp({ timeout: 300, state: TCP_CONNTRACK_CLOSE_WAIT }))).toBe(300);
-  });
-
-  it('is at least 30 s for others, and a fixed one is respected', () => {
-    const udp = { protocol: 'udp', state: undefined } as const;
-    expect(timeoutOf(tcp({ ...udp, timeout: 3 }))).toBe(30);
-    expect(timeoutOf(tcp({ ...udp }))).toBe(30);
-    expect(timeoutOf(tcp({ ...udp, timeout: 3, status: IPS_FIXED_TIMEOUT }))).toBe(3);
   });
 });
