@@ -92,8 +92,15 @@ export const SUSPICIONS_MAX = 1024;
 export const SOURCE_LINGER_MS = 1000;
 /** Tries to create one flow in a commit. */
 export const COMMIT_TRIES = 3;
+/** Flows that a commit names with the reason why they were rejected; the rest are counted. */
+export const REJECTED_SHOWN = 10;
 /** How long a commit waits at its end for the event queue to be read to empty. Milliseconds. */
 export const COMMIT_SETTLE_MS = 1000;
+/**
+ * Fixed timeout of a committed GRE flow. The kernel keeps a GRE flow's timeouts in the flow and sets them for flows it
+ * sees begin only: a created one would end at its first packet. A fixed timeout cannot be renewed, so it is long. Seconds.
+ */
+export const GRE_COMMIT_S = 86_400;
 /** Flows from which a commit is bulk: the event reader leaves the NEW group, at the price of an audit. */
 export const BULK_MIN_FLOWS = 4096;
 /** How long a demote waits for the stream to have said all. Milliseconds. */

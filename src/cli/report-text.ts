@@ -1,4 +1,10 @@
-import type { FailoverReport, PromoteReport, VerifyReport } from '../control/messages.js';
+import type {
+  ExpectationsReport,
+  FailoverReport,
+  PromoteReport,
+  SourceReport,
+  VerifyReport,
+} from '../control/messages.js';
 import { duration, grouped } from './terminal.js';
 
 /** A promote in one sentence. */
@@ -6,18 +12,51 @@ export function promoteText(promote: PromoteReport): string {
   const { committed, kept, updated, replaced, rejected, rejectedBy, durationMs, sources, endedAtMs } =
     promote;
   const counts = `${grouped(committed)} committed, ${grouped(kept)} kept, ${grouped(updated)} updated, ${grouped(replaced)} replaced`;
-  const reasons = Object.entries(rejectedBy).map(([reason, count]) => `${reason} ${grouped(count)}`);
-  const refused = `${grouped(rejected)} rejected${reasons.length > 0 ? ` (${reasons.join(', ')})` : ''}`;
+  const refused = `${grouped(rejected)} rejected${reasonsText(rejectedBy)}`;
   const from = sources.length > 0 ? ` from ${sources.join(', ')}` : '';
   const when =
     endedAtMs > 0 ? `, ${new Date(endedAtMs).toISOString().replace('T', ' ').slice(0, 19)} UTC` : '';
   return `${counts}, ${refused} in ${duration(durationMs)}${from}${when}`;
 }
 
+/** What else an operator should know of it, a line each; empty when there is nothing. */
+export function promoteDetails(promote: PromoteReport): string[] {
+  const { expectations, withoutMaster, withoutHelper, sourceDetails, rejectedFlows, rejected } = promote;
+  const lines = sourceDetails.map(sourceText);
+  if (expectations.total > 0) lines.push(expectationsText(expectations));
+  if (withoutMaster > 0) lines.push(`${grouped(withoutMaster)} without their master, which is gone`);
+  if (withoutHelper > 0)
+    lines.push(`${grouped(withoutHelper)} without their helper, which this kernel lacks`);
+  if (promote.flowsPerSecond > 0) {
+    const pause = `longest pause of the daemon ${duration(promote.longestPauseMs)}`;
+    lines.push(`${grouped(promote.flowsPerSecond)} flows/s, ${pause}`);
+  }
+  for (const { reason, flow } of rejectedFlows) lines.push(`rejected, ${reason}: ${flow}`);
+  const more = rejected - rejectedFlows.length;
+  if (rejectedFlows.length > 0 && more > 0) lines.push(`... and ${grouped(more)} more`);
+  return lines;
+}
+
+function sourceText({ node, term, flows, expectations, proven, alive }: SourceReport): string {
+  const expected = expectations > 0 ? ` and ${grouped(expectations)} expectations` : '';
+  const was = term > 0 ? `primary in term ${term}` : 'never primary';
+  return `${node}: ${grouped(flows)} flows${expected}, ${was}, ${proven ? 'proven' : 'NOT proven'}, ${alive ? 'alive' : 'silent'}`;
+}
+
+function expectationsText({ committed, kept, rejected, rejectedBy }: ExpectationsReport): string {
+  const counts = `${grouped(committed)} committed, ${grouped(kept)} kept, ${grouped(rejected)} rejected`;
+  return `expectations: ${counts}${reasonsText(rejectedBy)}`;
+}
+
+const reasonsText = (rejectedBy: Readonly<Record<string, number>>): string => {
+  const reasons = Object.entries(rejectedBy).map(([reason, count]) => `${reason} ${grouped(count)}`);
+  return reasons.length > 0 ? ` (${reasons.join(', ')})` : '';
+};
+
 /** What a failover or commit did. */
 export function failoverText({ role, term, promote, reasons }: FailoverReport): string {
   const lines = [`role ${role}, term ${term}`];
-  if (promote !== null) lines.push(promoteText(promote));
+  if (promote !== null) lines.push(promoteText(promote), ...promoteDetails(promote));
   return `${[...lines, ...reasons.map((reason) => `! ${reason}`)].join('\n')}\n`;
 }
 

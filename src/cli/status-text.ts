@@ -1,5 +1,5 @@
 import type { LinkHeard, PeerReport, StatusReport } from '../control/messages.js';
-import { promoteText } from './report-text.js';
+import { promoteDetails, promoteText } from './report-text.js';
 import { columns, duration, grouped, size } from './terminal.js';
 
 /** A status as a page that can be read at 3 am: what is wrong comes first. */
@@ -133,6 +133,7 @@ function lastLines({ lastPromote, audit, mode, sendKeyId }: StatusReport): strin
   return [
     `mode ${mode}, ${sealed}`,
     `last promote: ${lastPromote === null ? 'none since the start' : promoteText(lastPromote)}`,
+    ...(lastPromote === null ? [] : promoteDetails(lastPromote).map((line) => `  ${line}`)),
     `audits: ${what}${found}${took}`,
   ];
 }

@@ -49,8 +49,10 @@ export interface ReplicaReport {
   held: number;
 }
 
-/** The outcome of a promote, or of a commit. */
+/** The outcome of a promote, or of a commit; of a drill, what it would be. */
 export interface PromoteReport {
+  /** The sum of committed, kept, updated, replaced and rejected. */
+  total: number;
   committed: number;
   kept: number;
   updated: number;
@@ -58,11 +60,43 @@ export interface PromoteReport {
   /** Sum of `rejectedBy`. */
   rejected: number;
   rejectedBy: Record<string, number>;
+  /** The first ten of them, as `conntrack -L` prints a flow. */
+  rejectedFlows: { reason: string; flow: string }[];
+  /** Created without their master, which is gone; without their helper, which this kernel does not have. */
+  withoutMaster: number;
+  withoutHelper: number;
+  expectations: ExpectationsReport;
   durationMs: number;
+  flowsPerSecond: number;
+  /** Longest time that the work held the daemon's event loop at a stretch. */
+  longestPauseMs: number;
   /** Whose flows were committed. */
   sources: string[];
+  sourceDetails: SourceReport[];
   /** Milliseconds since 1970; 0 while unknown. */
   endedAtMs: number;
+}
+
+/** What became of the expectations. */
+export interface ExpectationsReport {
+  total: number;
+  committed: number;
+  kept: number;
+  /** Sum of `rejectedBy`. */
+  rejected: number;
+  rejectedBy: Record<string, number>;
+}
+
+/** A node whose flows are committed, as it was when that began. */
+export interface SourceReport {
+  node: string;
+  incarnation: string;
+  /** Of its last known tenure as primary; 0: it never was. */
+  term: number;
+  flows: number;
+  expectations: number;
+  proven: boolean;
+  alive: boolean;
 }
 
 /** One sync link, with its counters since the daemon started. */

@@ -1,29 +1,61 @@
 /** Reports of role changes and commits, as the control API shows them. */
-import type { Progress, PromoteReport } from '../control/messages.js';
-import { type CommitReport, doneOf } from '../failover/commit-report.js';
-import type { PromoteReport as Outcome } from '../failover/promote-report.js';
+import type { ExpectationsReport, Progress, PromoteReport } from '../control/messages.js';
+import { type CommitReport, doneOf, type ExpectationCounts } from '../failover/commit-report.js';
+import type { SourceReport } from '../failover/promote-report.js';
+import { flowFromRecord } from '../flow/flow.js';
+import { formatConntrack } from '../flow/text.js';
 
 /** How far a commit is. */
 export function commitProgress(phase: string, report: CommitReport): Progress {
   return { phase, done: doneOf(report), total: report.total };
 }
 
+/** What is known of the work besides its counts. Milliseconds. */
+export interface CommitCircumstances {
+  readonly durationMs: number;
+  readonly longestPauseMs: number;
+  readonly endedAtMs: number;
+  readonly sources: readonly SourceReport[];
+}
+
 /** What a promote, or a commit, did. */
-export function promoteReport(
-  report: CommitReport,
-  { durationMs, sources }: { durationMs: number; sources: readonly { node: string }[] } | Outcome,
-  endedAtMs: number,
-): PromoteReport {
-  const rejectedBy: Record<string, number> = { ...report.rejected };
+export function promoteReport(report: CommitReport, about: CommitCircumstances): PromoteReport {
+  const { total, committed, kept, updated, replaced, withoutMaster, withoutHelper } = report;
+  const { durationMs, longestPauseMs, endedAtMs, sources } = about;
   return {
-    committed: report.committed,
-    kept: report.kept,
-    updated: report.updated,
-    replaced: report.replaced,
-    rejected: Object.values(rejectedBy).reduce((sum, n) => sum + n, 0),
-    rejectedBy,
-    durationMs: Math.round(durationMs * 10) / 10,
+    total,
+    committed,
+    kept,
+    updated,
+    replaced,
+    rejected: sumOf(report.rejected),
+    rejectedBy: { ...report.rejected },
+    rejectedFlows: report.rejectedFlows.map(({ reason, record }) => ({
+      reason,
+      flow: formatConntrack(flowFromRecord(record, 0)),
+    })),
+    withoutMaster,
+    withoutHelper,
+    expectations: expectationsReport(report.expectations),
+    durationMs: tenths(durationMs),
+    flowsPerSecond: durationMs > 0 ? Math.round((doneOf(report) * 1000) / durationMs) : 0,
+    longestPauseMs: tenths(longestPauseMs),
     sources: sources.map(({ node }) => node),
+    sourceDetails: sources.map(({ isProven, isAlive, ...rest }) => ({
+      ...rest,
+      proven: isProven,
+      alive: isAlive,
+    })),
     endedAtMs,
   };
+}
+
+function expectationsReport({ total, committed, kept, rejected }: ExpectationCounts): ExpectationsReport {
+  return { total, committed, kept, rejected: sumOf(rejected), rejectedBy: { ...rejected } };
+}
+
+const tenths = (ms: number): number => Math.round(ms * 10) / 10;
+
+function sumOf(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((sum, n) => sum + n, 0);
 }

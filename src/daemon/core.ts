@@ -104,6 +104,8 @@ export class Core {
   readonly audits: AuditTotals = { reason: '', runs: 0, unclean: 0, repaired: 0, lastDurationMs: 0 };
   /** joining: flows are unclassified, nothing is shipped. ready: all rules of a running node hold. */
   state: 'joining' | 'ready' = 'joining';
+  /** Longest turn since it was set to 0, of those in which a role change or a commit ran. Milliseconds. */
+  longestChangeMs = 0;
   #emptied = 0;
   #isFirstWhole = false;
   #lostSeen = 0;
@@ -157,6 +159,14 @@ export class Core {
 
   /** One slice of everything, some milliseconds at most. Without news (a mere tick) the kernel need not be asked. */
   turn(now: number, hasNews = true): TurnState {
+    const state = this.#turn(now, hasNews);
+    if (this.jobs.current?.priority === PRIORITY_CHANGE) {
+      this.longestChangeMs = Math.max(this.longestChangeMs, this.ports.clock() - now);
+    }
+    return state;
+  }
+
+  #turn(now: number, hasNews: boolean): TurnState {
     const isAsked = hasNews || this.#isWorking(now);
     const hasEvents = isAsked && this.ports.kernel.drain(this.rules, SLICE_BUDGET_MS);
     if (isAsked && !hasEvents) this.#emptied++;

@@ -1,8 +1,9 @@
 /** What an operator, or keepalived, asks of a core: role changes, commit, flush. Each is a job; each gives a report. */
 import type { FailoverReport, FlushReport, PromoteReport } from '../control/messages.js';
 import { CommitReplica } from '../failover/commit-replica.js';
-import type { CommitReport } from '../failover/commit-report.js';
+import { type CommitReport, logFields } from '../failover/commit-report.js';
 import { FlushKernel, FlushSlots } from '../failover/flush.js';
+import { sourceReport } from '../failover/promote-report.js';
 import { OWNER_SELF } from '../table/slot-bits.js';
 import { commitProgress, promoteReport } from './commit-reports.js';
 import type { Core } from './core.js';
@@ -53,6 +54,7 @@ export class Operations {
           if (core.state === 'joining') return 'wait';
           if (work === undefined) {
             core.timeouts.refresh();
+            core.longestChangeMs = 0;
             work = new CommitReplica(core.commitParts);
           }
           if (!work.step(now)) return 'more';
@@ -70,20 +72,21 @@ export class Operations {
 
   #commitResult(report: CommitReport, durationMs: number): FailoverReport {
     const core = this.#core;
-    const peers = core.replicator.peers();
-    const sources = peers.filter((p) => core.table.countOf(p.owner) > 0);
+    const sources = core.stream.sources().filter(({ owner }) => core.table.countOf(owner) > 0);
     const reasons = sources
-      .filter((p) => p.myVerdict !== 'proven')
-      .map((p) => `the replica of ${p.node} is not proven`);
+      .filter(({ isProven }) => !isProven)
+      .map(({ node }) => `the replica of ${node} is not proven`);
     if (report.total === 0) reasons.push('no peer has flows to commit');
+    core.ports.log('info', 'commit: done', logFields(report));
     return {
       role: core.role,
       term: core.replicator.term,
-      promote: promoteReport(
-        report,
-        { durationMs, sources: sources.map(({ node }) => ({ node })) },
-        core.ports.wallClock(),
-      ),
+      promote: promoteReport(report, {
+        durationMs,
+        longestPauseMs: core.longestChangeMs,
+        endedAtMs: core.ports.wallClock(),
+        sources: sources.map((source) => sourceReport(source, core.table)),
+      }),
       exitCode: reasons.length > 0 ? 3 : 0,
       reasons,
     };

@@ -80,12 +80,17 @@ export class RoleChanges {
         // Whose flows the kernel has must be known first; a start waits two seconds for its peers at most.
         if (core.state === 'joining') return 'wait';
         if (work === undefined) {
+          core.longestChangeMs = 0;
           work = begin();
           if (this.#promotion) this.#promotion.work = work;
         }
         if (!work.step(now)) return work.phase === 'linger' ? 'wait' : 'more';
         core.auditSoon();
-        this.lastPromote = promoteReport(work.report, work.report, core.ports.wallClock());
+        this.lastPromote = promoteReport(work.report, {
+          ...work.report,
+          longestPauseMs: core.longestChangeMs,
+          endedAtMs: core.ports.wallClock(),
+        });
         return 'done';
       },
       progress: () =>

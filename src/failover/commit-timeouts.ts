@@ -3,6 +3,7 @@
  *
  * | flow                        | timeout                                                                       |
  * |-----------------------------|-------------------------------------------------------------------------------|
+ * | GRE                         | a day, fixed (see GRE_COMMIT_S)                                               |
  * | FIXED_TIMEOUT               | its own                                                                       |
  * | TCP, ESTABLISHED            | `commit_timeout`, or what this kernel gives the state; never its own: data in |
  * |                             | flight makes an event say 300 s of a flow that has five days                  |
@@ -32,6 +33,7 @@ import {
   offState,
   offStatus,
 } from '../flow/record.js';
+import { GRE_COMMIT_S } from '../limits.js';
 
 /** Seconds that a committed flow has at the least, by protocol. */
 export interface TimeoutFloors {
@@ -45,7 +47,7 @@ export interface TimeoutFloors {
 
 /**
  * A record may say what was left at its owner's last audit, a second perhaps, of a flow that is busy. Half a minute is
- * what an untuned kernel gives a UDP flow, an echo or a GRE flow from packet to packet.
+ * what an untuned kernel gives a UDP flow or an echo from packet to packet.
  */
 export const DEFAULT_FLOORS: TimeoutFloors = { tcp: 30, udp: 30, sctp: 30, icmp: 30, other: 30 };
 
@@ -81,8 +83,6 @@ const OTHERS = {
   udpStream: ['udp_timeout_stream', 120],
   icmp: ['icmp_timeout', 30],
   icmpv6: ['icmpv6_timeout', 30],
-  gre: ['gre_timeout', 30],
-  greStream: ['gre_timeout_stream', 180],
   generic: ['generic_timeout', 600],
 } as const;
 type OtherTimeout = keyof typeof OTHERS;
@@ -106,7 +106,7 @@ export class CommitTimeouts {
   constructor(options: CommitTimeoutsOptions = {}) {
     this.#options = options;
     this.#floors = options.floors ?? DEFAULT_FLOORS;
-    this.#others = { udp: 0, udpStream: 0, icmp: 0, icmpv6: 0, gre: 0, greStream: 0, generic: 0 };
+    this.#others = { udp: 0, udpStream: 0, icmp: 0, icmpv6: 0, generic: 0 };
     this.refresh();
   }
 
@@ -128,6 +128,7 @@ export class CommitTimeouts {
   of(m: Memory, at: number): number {
     const addr = addressBytes(m, at);
     const own = m.u8[at + OFF_HAS] & HAS_TIMEOUT ? m.u32[(at + OFF_TIMEOUT) >>> 2] : 0;
+    if (m.u8[at + OFF_PROTOCOL] === IPPROTO_GRE) return Math.max(own, GRE_COMMIT_S);
     if (m.u32[(at + offStatus(addr)) >>> 2] & IPS_FIXED_TIMEOUT && own > 0) return own;
     const kernel = this.#kernelTimeout(m, at, addr);
     const isEstablished =
@@ -153,8 +154,6 @@ export class CommitTimeouts {
         return others.icmp;
       case IPPROTO_ICMPV6:
         return others.icmpv6;
-      case IPPROTO_GRE:
-        return isStream ? others.greStream : others.gre;
       default:
         return others.generic;
     }

@@ -1,5 +1,5 @@
 /** What the parts of a commit share: the flows' marks, the queue, and how a flow's commit ends. */
-import { IPS_EXPECTED } from '../flow/conntrack-enums.js';
+import { IPPROTO_GRE, IPS_EXPECTED, IPS_FIXED_TIMEOUT } from '../flow/conntrack-enums.js';
 import type { Counters } from '../flow/counters.js';
 import { type KernelBatch, type KernelPort, OP_CREATE } from '../flow/kernel-port.js';
 import type { Log } from '../flow/log.js';
@@ -13,6 +13,7 @@ import {
   OFF_HAS,
   OFF_ID,
   OFF_LENGTH,
+  OFF_PROTOCOL,
   OFF_TIMEOUT,
   offStatus,
   PART_HELPER,
@@ -33,7 +34,7 @@ import {
   TOUCHED,
 } from '../table/slot-bits.js';
 import { CommitQueue, STAGE_GET } from './commit-queue.js';
-import { type CommitReport, newCommitReport, type RejectReason } from './commit-report.js';
+import { type CommitReport, countRejected, newCommitReport, type RejectReason } from './commit-report.js';
 import type { CommitTimeouts } from './commit-timeouts.js';
 import type { Clock, Emptied } from './ports.js';
 
@@ -62,6 +63,8 @@ export const NO_MASTER = 8;
 const NO_HELPER = 16;
 /** Waits for the end: the kernel had no room. */
 const RETRIED = 32;
+/** Its timeout was made a fixed one. */
+const FIXED = 64;
 /** How a flow came to be in the kernel as we want it. */
 export const OUTCOME_KEPT = 0;
 export const OUTCOME_UPDATED = 1;
@@ -168,6 +171,7 @@ export class CommitWork {
     const to = batch.add(OP_CREATE, slot, m, at);
     if (this.has(slot, NO_MASTER)) stripMaster(batch.memory, to);
     if (this.has(slot, NO_HELPER)) stripPart(batch.memory, to, PART_HELPER);
+    if (fixTimeout(batch.memory, to)) this.mark(slot, FIXED);
     this.setTimeout(batch.memory, to);
   }
 
@@ -180,7 +184,7 @@ export class CommitWork {
 
   /** The kernel took the request that creates the flow, with the record at `at`. */
   created(slot: number, m: Memory, at: number): void {
-    if (this.isOwn && this.has(slot, NO_MASTER | NO_HELPER)) this.follow(slot, m, at);
+    if (this.isOwn && this.has(slot, NO_MASTER | NO_HELPER | FIXED)) this.follow(slot, m, at);
     if (this.isOwn) forgetId(this.parts.table.memory, this.parts.table.recordAt(slot));
     this.maybeCreated(slot);
     this.inKernel(slot, OUTCOME_KEPT);
@@ -245,7 +249,7 @@ export class CommitWork {
 
   /** Another life has the tuple here, and keeps it: an own slot becomes that life. */
   otherLife(slot: number, m: Memory, at: number): void {
-    this.#count('live-here');
+    this.#count('live-here', slot);
     if (this.isOwn) {
       this.follow(slot, m, at);
       this.parts.table.setBits(slot, FRESH);
@@ -260,14 +264,15 @@ export class CommitWork {
   /** The flow does not come into this kernel; an own one ends, and the stream says so. */
   reject(slot: number, reason: RejectReason): void {
     const { table, rules } = this.parts;
-    this.#count(reason);
+    this.#count(reason, slot);
     this.#settle(slot, 0);
     if (this.isOwn && table.owner(slot) === OWNER_SELF) rules.gone(slot);
     else table.setBits(slot, REJECTED);
   }
 
-  #count(reason: RejectReason): void {
-    this.report.rejected[reason] = (this.report.rejected[reason] ?? 0) + 1;
+  #count(reason: RejectReason, slot: number): void {
+    const { table } = this.parts;
+    countRejected(this.report, reason, table.memory, table.recordAt(slot));
     this.parts.counters.count(`commit.rejected.${reason}`);
   }
 
@@ -279,6 +284,15 @@ export class CommitWork {
     if (kernel !== 0) table.setBits(slot, kernel);
     this.mark(slot, QUEUED);
   }
+}
+
+/** Makes the timeout of a GRE flow a fixed one (see GRE_COMMIT_S); true if it was not. */
+function fixTimeout(m: Memory, at: number): boolean {
+  if (m.u8[at + OFF_PROTOCOL] !== IPPROTO_GRE) return false;
+  const status = (at + offStatus(addressBytes(m, at))) >>> 2;
+  if (m.u32[status] & IPS_FIXED_TIMEOUT) return false;
+  m.u32[status] |= IPS_FIXED_TIMEOUT;
+  return true;
 }
 
 /** A created flow's id is the kernel's secret until an event tells it; a wrong one would hide its DESTROY. */

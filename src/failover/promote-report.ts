@@ -1,4 +1,5 @@
 /** What a promote was asked for, and what it came to. */
+import type { FlowTable } from '../table/flow-table.js';
 import type { CommitReport } from './commit-report.js';
 import type { Role, SourceView } from './ports.js';
 import { incarnationText, type PersistedSource } from './state.js';
@@ -19,6 +20,7 @@ export interface SourceReport {
   readonly incarnation: string;
   readonly term: number;
   readonly flows: number;
+  readonly expectations: number;
   readonly isProven: boolean;
   readonly isAlive: boolean;
 }
@@ -34,13 +36,14 @@ export interface PromoteReport extends CommitReport {
   needsAudit: boolean;
 }
 
-/** The source as it stands now, with so many flows here. */
-export function sourceReport(source: SourceView, flows: number): SourceReport {
+/** The source as it stands now, with what the table has of it. */
+export function sourceReport(source: SourceView, table: FlowTable): SourceReport {
   return {
     node: source.node,
     incarnation: incarnationText(source.incarnation),
     term: source.primaryTerm,
-    flows,
+    flows: table.countOf(source.owner),
+    expectations: table.expectations.countOf(source.owner),
     isProven: source.isProven,
     isAlive: source.isAlive,
   };

@@ -10,6 +10,7 @@
 import { SOURCE_LINGER_MS } from '../limits.js';
 import { OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
 import { Commit } from './commit.js';
+import { logFields } from './commit-report.js';
 import { type CommitParts, CommitWork } from './commit-work.js';
 import { ExpectationCommit } from './expectation-commit.js';
 import type { Persist, SourceView, StreamPort } from './ports.js';
@@ -91,9 +92,7 @@ export class Promotion {
       ? options.term
       : nextTerm(parts.stream.highestTerm, options.term, options.wallClockMs);
     this.#flows = new SourceFlows(this.#work, chosen.sources);
-    this.#sourceReports = chosen.sources.map((source) =>
-      sourceReport(source, parts.table.countOf(source.owner)),
-    );
+    this.#sourceReports = chosen.sources.map((source) => sourceReport(source, parts.table));
   }
 
   /** What was done so far; final when step() has said true. */
@@ -226,8 +225,7 @@ export class Promotion {
   #finish(): number {
     const { log } = this.#parts;
     this.#write([]);
-    const { committed, kept, updated, replaced } = this.#work.report;
-    log?.('info', 'promote: done', { committed, kept, updated, replaced });
+    log?.('info', 'promote: done', { term: this.term, ...logFields(this.#work.report) });
     return this.#end();
   }
 

@@ -15,6 +15,7 @@ import {
   SHADOW,
   TOUCHED,
 } from '../table/slot-bits.js';
+import { countRejected } from './commit-report.js';
 import { type CommitWork, HELD } from './commit-work.js';
 import { isLive } from './judge.js';
 import type { SourceView } from './ports.js';
@@ -123,7 +124,7 @@ export class SourceFlows {
       table.setBits(own, TOUCHED);
     } else if (!isLate && isLive(m, at)) {
       report.total++;
-      report.rejected['live-here'] = (report.rejected['live-here'] ?? 0) + 1;
+      countRejected(report, 'live-here', m, otherAt);
       return;
     } else {
       table.setRecord(own, m, otherAt);

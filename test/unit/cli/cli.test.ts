@@ -99,8 +99,9 @@ describe('status', () => {
     expect(out).toContain('fw2 heard 12 ms ago, hears us 30 ms ago');
     expect(out).toContain('mode reliable, sealed with key 2');
     expect(out).toContain(
-      'last promote: 20,000 committed, 3 kept, 2 updated, 1 replaced, 5 rejected (helper-unknown 4, table-full 1) in 62 ms from fw2, 2023-11-14 22:13:20 UTC',
+      'last promote: 20,000 committed, 3 kept, 2 updated, 1 replaced, 5 rejected (kernel-full 4, reply-taken 1) in 62 ms from fw2, 2023-11-14 22:13:20 UTC',
     );
+    expect(out).toContain('\n  fw2: 20,011 flows and 10 expectations, primary in term');
     expect(out).toContain('audits: background runs; 9 so far (1 unclean), 2 flows put right');
   });
 
@@ -227,7 +228,14 @@ describe('failover and commit', () => {
     const { code, out, err } = await call('failover primary');
     expect(out).toBe(
       'role primary, term 9\n' +
-        '20,000 committed, 3 kept, 2 updated, 1 replaced, 5 rejected (helper-unknown 4, table-full 1) in 62 ms from fw2, 2023-11-14 22:13:20 UTC\n' +
+        '20,000 committed, 3 kept, 2 updated, 1 replaced, 5 rejected (kernel-full 4, reply-taken 1) in 62 ms from fw2, 2023-11-14 22:13:20 UTC\n' +
+        'fw2: 20,011 flows and 10 expectations, primary in term 1700000000000, proven, alive\n' +
+        'expectations: 7 committed, 1 kept, 2 rejected (no-master 2)\n' +
+        '6 without their master, which is gone\n' +
+        '7 without their helper, which this kernel lacks\n' +
+        '325,382 flows/s, longest pause of the daemon 1.5 ms\n' +
+        'rejected, reply-taken: tcp      6 300 ESTABLISHED src=10.1.0.1 dst=10.2.0.1 sport=1 dport=2\n' +
+        '... and 4 more\n' +
         '! fw2 was silent: its last 12 ms may be missing\n',
     );
     expect([code, err, backend.asked]).toEqual([3, '', ['failover primary']]);

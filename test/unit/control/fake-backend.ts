@@ -12,14 +12,34 @@ import type {
 } from '../../../src/control/messages.js';
 
 const PROMOTE: PromoteReport = {
+  total: 20_011,
   committed: 20_000,
   kept: 3,
   updated: 2,
   replaced: 1,
   rejected: 5,
-  rejectedBy: { 'helper-unknown': 4, 'table-full': 1 },
+  rejectedBy: { 'kernel-full': 4, 'reply-taken': 1 },
+  rejectedFlows: [
+    { reason: 'reply-taken', flow: 'tcp      6 300 ESTABLISHED src=10.1.0.1 dst=10.2.0.1 sport=1 dport=2' },
+  ],
+  withoutMaster: 6,
+  withoutHelper: 7,
+  expectations: { total: 10, committed: 7, kept: 1, rejected: 2, rejectedBy: { 'no-master': 2 } },
   durationMs: 61.5,
+  flowsPerSecond: 325_382,
+  longestPauseMs: 1.5,
   sources: ['fw2'],
+  sourceDetails: [
+    {
+      node: 'fw2',
+      incarnation: 'ffeeddccbbaa99887766554433221100',
+      term: 1_700_000_000_000,
+      flows: 20_011,
+      expectations: 10,
+      proven: true,
+      alive: true,
+    },
+  ],
   endedAtMs: 1_700_000_000_000,
 };
 

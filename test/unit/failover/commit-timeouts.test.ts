@@ -12,6 +12,7 @@ import {
   TCP_CONNTRACK_TIME_WAIT,
 } from '../../../src/flow/conntrack-enums.js';
 import { OFF_PROTOCOL, offState } from '../../../src/flow/record.js';
+import { GRE_COMMIT_S } from '../../../src/limits.js';
 import { type FlowDescription, makeRecord } from '../../simulation/record-maker.js';
 
 const ENDS = { source: '10.0.0.1', destination: '10.9.0.1', sourcePort: 1, destinationPort: 2 };
@@ -78,8 +79,6 @@ describe('the timeout of any other flow', () => {
     ['SCTP, ESTABLISHED', IPPROTO_SCTP, 4, 0, 210],
     ['SCTP, SHUTDOWN_SENT', IPPROTO_SCTP, 5, 0, 3],
     ['SCTP, a state of a later kernel', IPPROTO_SCTP, 12, 0, 10],
-    ['GRE', IPPROTO_GRE, 0, 0, 30],
-    ['GRE, both ways', IPPROTO_GRE, 0, IPS_ASSURED, 180],
     ['ESP', 50, 0, IPS_ASSURED, 600],
   ])('%s', (_, protocol, state, status, seconds) => {
     const { m } = makeRecord(udp(undefined, status));
@@ -91,6 +90,12 @@ describe('the timeout of any other flow', () => {
     late.u8[OFF_PROTOCOL] = protocol;
     late.u8[offState(4)] = state;
     expect(plain.of(late, 0)).toBe(Math.min(30, seconds));
+  });
+
+  it('is a long one for GRE, of which the kernel renews none that it has not set itself', () => {
+    const { m } = makeRecord(udp(20, IPS_FIXED_TIMEOUT));
+    m.u8[OFF_PROTOCOL] = IPPROTO_GRE;
+    expect(plain.of(m, 0)).toBe(GRE_COMMIT_S);
   });
 
   it('follows the sysctls when they are read again', () => {

@@ -1,14 +1,24 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
+  IPPROTO_GRE,
   IPS_ASSURED,
   IPS_EXPECTED,
+  IPS_FIXED_TIMEOUT,
   IPS_SEEN_REPLY,
   IPS_SRC_NAT,
   TCP_CONNTRACK_CLOSE_WAIT,
   TCP_CONNTRACK_ESTABLISHED,
 } from '../../../src/flow/conntrack-enums.js';
 import { OP_CREATE, OP_DELETE, OP_UPDATE, SEEN_PROTOINFO } from '../../../src/flow/kernel-port.js';
-import { addressBytes, OFF_TIMEOUT, offMark, offState, offStatus } from '../../../src/flow/record.js';
+import {
+  addressBytes,
+  OFF_PROTOCOL,
+  OFF_TIMEOUT,
+  offMark,
+  offState,
+  offStatus,
+} from '../../../src/flow/record.js';
+import { GRE_COMMIT_S, REJECTED_SHOWN } from '../../../src/limits.js';
 import { DIRTY, KERNEL, OWNER_SELF, PENDING } from '../../../src/table/slot-bits.js';
 import { FailoverNode, type TestPeer } from '../../simulation/failover-node.js';
 import { type FlowDescription, makeRecord } from '../../simulation/record-maker.js';
@@ -391,6 +401,52 @@ describe('a promote', () => {
     const promotion = node.promotion();
     node.finish(promotion);
     expect(promotion.report.total).toBe(0);
+  });
+});
+
+describe('the report of a promote', () => {
+  it('names the first flows that were rejected, and why', () => {
+    node.twin.knobs.maxFlows = 5;
+    for (let i = 0; i < 5 + REJECTED_SHOWN + 1; i++) node.hear(peer, tcp(1000 + i));
+    const promotion = node.promotion();
+    node.finish(promotion);
+    const { rejected, rejectedFlows } = promotion.report;
+    expect(rejected).toEqual({ 'kernel-full': REJECTED_SHOWN + 1 });
+    expect(rejectedFlows).toHaveLength(REJECTED_SHOWN);
+    for (const { reason, record } of rejectedFlows) {
+      expect(reason).toBe('kernel-full');
+      expect(node.twin.find(record, 0)).toBeUndefined();
+    }
+  });
+
+  it('says of each source how much there was, and whether it was proven and alive', () => {
+    const other = node.addPeer('fw0', { primaryTerm: 3, isProven: false });
+    node.hear(peer, tcp(1));
+    node.hear(other, tcp(2));
+    node.hear(other, tcp(3));
+    const promotion = node.promotion();
+    node.finish(promotion);
+    expect(promotion.report.sources).toMatchObject([
+      { node: 'fw1', term: 7, flows: 1, expectations: 0, isProven: true, isAlive: false },
+      { node: 'fw0', term: 3, flows: 2, isProven: false },
+    ]);
+  });
+});
+
+describe('a GRE flow', () => {
+  it('gets a fixed timeout, which the own record says as well', () => {
+    const gre = tcp(1, { protocol: 'udp', state: undefined, wscale: undefined, timeout: 20 });
+    const { m } = makeRecord(gre);
+    m.u8[OFF_PROTOCOL] = IPPROTO_GRE;
+    const slot = node.table.insert(m, 0, peer.owner);
+    node.table.currentHash(slot);
+    node.table.setImage(slot, node.table.hash.lo, node.table.hash.hi);
+    node.finish(node.promotion());
+    const flow = node.twin.find(m, 0);
+    expect(flow && status(flow.m)).toBe(LIVE | IPS_FIXED_TIMEOUT);
+    expect((flow?.expiresAt ?? 0) - node.timeMs).toBeGreaterThan(GRE_COMMIT_S * 999);
+    expect(node.difference()).toBeUndefined();
+    expect(node.flush()).toEqual(['upsert']);
   });
 });
 
