@@ -143,3 +143,8 @@ export const inetPton = library.func('int inet_pton(int family, str text, void *
 export const ifNameToIndex = library.func('uint32_t if_nametoindex(str name)') as (name: string) => number;
 
 export const setns = library.func('int setns(int fd, int kind)') as (fd: number, kind: number) => number;
+
+export const mkfifo = library.func('int mkfifo(str path, uint32_t mode)') as (
+  path: string,
+  mode: number,
+) => number;

@@ -164,3 +164,16 @@ export const LIST_ENTRIES_MAX = 128;
 export const KEYS_MAX = 8;
 /** Datagrams that wait for room in a link's send buffer; a frame's memory is left alone for RING_FRAMES / 2 sends. */
 export const SEND_QUEUE_FRAMES = 512;
+/** A line of keepalived's FIFO: a name is under 256. Bytes. */
+export const VRRP_LINE_MAX_BYTES = 512;
+/** Groups, and instances, whose names are remembered to tell that they are several. */
+export const VRRP_NAMES_MAX = 16;
+/** How long the first line of an instance waits for a sign of a group or of another instance. Milliseconds. */
+export const VRRP_ALONE_MS = 50;
+/** Pause before a role change that failed is tried again. Milliseconds. */
+export const FOLLOW_RETRY_MS = 200;
+/** Time between two looks whether the FIFO is still the same file, and whether somebody holds it. Milliseconds. */
+export const FIFO_LOOK_MS = 200;
+/** One read of the FIFO, and reads in one turn: together what a pipe holds. Bytes. */
+export const FIFO_READ_BYTES = 8192;
+export const FIFO_READS = 8;

@@ -154,6 +154,19 @@ export interface AuditReport {
   lastDurationMs: number;
 }
 
+/** keepalived's notify FIFO, as this node has it open. */
+export interface VrrpReport {
+  fifo: string;
+  /** The group or instance that is followed; empty until one was heard. */
+  name: string;
+  /** The last state that it said: MASTER, BACKUP, FAULT, STOP, DELETED; empty: none since the start. */
+  state: string;
+  /** Some other process, which is keepalived, has the FIFO open. */
+  isHeld: boolean;
+  /** States that were followed since the start. */
+  changes: number;
+}
+
 /** `conntwin status`. */
 export interface StatusReport {
   node: string;
@@ -190,6 +203,8 @@ export interface StatusReport {
   settingsDiffering: SettingReport[];
   /** Records of peers that were refused and are kept to look at; at most ten, the counters have all. */
   quarantined: number;
+  /** Null where the configuration names no FIFO. */
+  vrrp: VrrpReport | null;
 }
 
 /** How far a long call is. `total` 0: not known. */

@@ -14,6 +14,8 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 const EVENT_BUFFER_MIN_BYTES = 64 << 10;
 /** The kernel takes a signed int, doubled. Bytes. */
 const EVENT_BUFFER_MAX_BYTES = 1 << 30;
+const VRRP_NAME = /^[^\s"]{1,255}$/;
+const EXAMPLE_FIFO = '/run/conntwin/vrrp.fifo';
 const AUDIT_INTERVAL_MIN_MS = 1000;
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
@@ -76,7 +78,15 @@ const failover = section(
       },
       '`timeout_floors: { tcp: 30s, udp: 30s }`, or leave it out',
     ).prefault({}),
-    vrrp_fifo: only(null, 'use the notify script of config/keepalived'),
+    vrrp_fifo: absolutePath('a FIFO', `vrrp_fifo: ${EXAMPLE_FIFO}`).nullable().default(null),
+    vrrp_name: text(
+      'the name of a vrrp_sync_group or vrrp_instance',
+      'it as it stands in keepalived.conf, as `vrrp_name: edge`',
+      (value) => VRRP_NAME.test(value),
+    )
+      .nullable()
+      .default(null),
+    track_file: absolutePath('a file', 'track_file: /run/conntwin/ready').nullable().default(null),
     gate: only('none', 'the gate comes later'),
   },
   '`failover: { commit_timeout: 0 }`, or leave it out',

@@ -31,6 +31,9 @@ function failoverInFileKeys(failover: Config['failover']): Record<string, unknow
     standby,
     commit_timeout: timeText(commitTimeoutMs),
     timeout_floors: Object.fromEntries(floors),
+    vrrp_fifo: failover.vrrpFifo ?? null,
+    vrrp_name: failover.vrrpName ?? null,
+    track_file: failover.trackFile ?? null,
   };
 }
 

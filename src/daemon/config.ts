@@ -20,6 +20,12 @@ export interface Config {
     commitTimeoutMs: number;
     /** What other committed flows have at the least, seconds; never more than this kernel gives their state. */
     timeoutFloorsS: TimeoutFloors;
+    /** keepalived's notify FIFO, which this daemon reads; undefined: none. */
+    vrrpFifo: string | undefined;
+    /** The sync group or instance whose lines count; undefined: the only one. */
+    vrrpName: string | undefined;
+    /** Written for keepalived's track_file: 1 while this node is ready to take over, else 0; undefined: none. */
+    trackFile: string | undefined;
   };
   control: { socket: string };
   /** Undefined: no listener. */

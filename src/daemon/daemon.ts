@@ -26,6 +26,7 @@ import { reloadConfig } from './reload.js';
 import { readBootId, StateFile } from './state-file.js';
 import { statusReport } from './status-report.js';
 import { packageVersion } from './version.js';
+import { Vrrp } from './vrrp.js';
 
 export interface DaemonOptions {
   readonly logLevel?: LogThreshold;
@@ -69,6 +70,7 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
   core = makeCore({ config, choice, kernel, links, keys, counters, log });
   const loop = new Loop(core, () => links.read(SLICE_BUDGET_MS));
   const operations = new Operations(core);
+  let vrrp: Vrrp | undefined;
   const startedAt = performance.now();
   const status = () =>
     statusReport({
@@ -81,6 +83,7 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
       links: () => linkReports(config, links, core!.replicator.dataLink),
       loopMaxPauseMs: () => loop.maxPauseMs,
       sendKeyId: () => keys.sendKeyId,
+      vrrp: () => vrrp,
     });
   const reload = () => reloadConfig(config, keys, log);
   const backend = new DaemonBackend({
@@ -114,7 +117,30 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
   loop.start();
   open.push({ close: () => loop.stop() });
   operations.resume();
+  vrrp = openVrrp(config, core, loop, { log, counters });
+  if (vrrp !== undefined) open.push(vrrp);
   return core;
+}
+
+/** keepalived is listened to at the end: its word is followed from the first line on. */
+function openVrrp(
+  { file, failover }: Config,
+  core: Core,
+  loop: Loop,
+  parts: { log: Log; counters: CounterMap },
+): Vrrp | undefined {
+  const { vrrpFifo, vrrpName } = failover;
+  if (vrrpFifo === undefined) return undefined;
+  return new Vrrp({
+    ...parts,
+    configFile: file,
+    fifo: vrrpFifo,
+    name: vrrpName,
+    isRestored: core.options.restored !== undefined,
+    role: () => core.role,
+    change: (role) => core.roles.change(role),
+    wake: () => loop.wake(),
+  });
 }
 
 interface CoreParts {

@@ -1,6 +1,7 @@
 /** Promote and demote on a running core. Each is a job; each gives a report. */
 import type { FailoverReport, PromoteReport } from '../control/messages.js';
 import { Demotion } from '../failover/demote.js';
+import type { Role } from '../failover/ports.js';
 import { Promotion } from '../failover/promote.js';
 import { commitProgress, promoteReport } from './commit-reports.js';
 import type { Core } from './core.js';
@@ -25,6 +26,11 @@ export class RoleChanges {
 
   constructor(core: Core) {
     this.#core = core;
+  }
+
+  /** Takes a role, and nobody watches. */
+  change(role: Role): Promise<FailoverReport> {
+    return role === 'primary' ? this.promote(() => {}) : this.demote(role, () => {});
   }
 
   /** Makes this node primary and commits what the old primary's replica holds. A second call joins the first. */

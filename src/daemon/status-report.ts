@@ -10,6 +10,7 @@ import { SILENT_NEVER_MS } from '../wire/control-messages.js';
 import type { Core } from './core.js';
 import { PRIORITY_CHANGE } from './jobs.js';
 import type { Operations } from './operations.js';
+import type { Vrrp } from './vrrp.js';
 
 export interface StatusSources {
   readonly core: Core;
@@ -23,6 +24,8 @@ export interface StatusSources {
   readonly loopMaxPauseMs: () => number;
   /** 0: frames are not sealed. */
   readonly sendKeyId: () => number;
+  /** Undefined: no FIFO is configured. */
+  readonly vrrp: () => Vrrp | undefined;
 }
 
 /** The sums of an owner's image as text: equal text on two nodes means equal flows. */
@@ -79,6 +82,7 @@ export function statusReport(from: StatusSources): StatusReport {
     mode: options.mode ?? 'reliable',
     settingsDiffering: replicator.settingsDiffering(),
     quarantined: replicator.quarantine.length,
+    vrrp: from.vrrp()?.report() ?? null,
   };
 }
 
@@ -137,6 +141,7 @@ function warningsOf(
     warnings.push('another daemon uses the name of this node: give each node a name of its own');
   if (replicator.isLinkForeign)
     warnings.push('frames on the links cannot be opened: have all nodes the same keys?');
+  warnings.push(...(from.vrrp()?.warnings() ?? []));
   for (const p of peers) warnings.push(...peerWarnings(from.core, p));
   for (const link of links) warnings.push(...linkWarnings(link));
   for (const { node, name, mine, theirs } of replicator.settingsDiffering())

@@ -116,6 +116,7 @@ export function sampleStatus(): StatusReport {
       lastDurationMs: 33.25,
     },
     lastPromote: PROMOTE,
+    vrrp: { fifo: '/run/conntwin/vrrp.fifo', name: 'edge', state: 'MASTER', isHeld: true, changes: 3 },
     warnings: ['the sync link is not sealed'],
     counters: { 'frame.truncated': 3, 'netlink.malformed': 1 },
     sendKeyId: 2,
