@@ -177,3 +177,8 @@ export const FIFO_LOOK_MS = 200;
 /** One read of the FIFO, and reads in one turn: together what a pipe holds. Bytes. */
 export const FIFO_READ_BYTES = 8192;
 export const FIFO_READS = 8;
+/**
+ * Longest time that one promote keeps the gate up: TCP openings are repeated after 1, 3 and 7 seconds, so the third
+ * passes in any case. Milliseconds; the kernel ends it by itself too.
+ */
+export const GATE_MAX_MS = 5000;

@@ -1,4 +1,4 @@
-import type { LinkHeard, PeerReport, StatusReport, VrrpReport } from '../control/messages.js';
+import type { GateReport, LinkHeard, PeerReport, StatusReport, VrrpReport } from '../control/messages.js';
 import { promoteDetails, promoteText } from './report-text.js';
 import { columns, duration, grouped, size } from './terminal.js';
 
@@ -124,7 +124,7 @@ function heardText({ node, silentMs, hearsUsMs }: LinkHeard): string {
   return `${node} heard ${ago(silentMs)}, hears us ${ago(hearsUsMs)}`;
 }
 
-function lastLines({ lastPromote, audit, mode, sendKeyId, vrrp }: StatusReport): string[] {
+function lastLines({ lastPromote, audit, mode, sendKeyId, vrrp, gate }: StatusReport): string[] {
   const { isRunning, reason, runs, unclean, repaired, lastDurationMs } = audit;
   const what = isRunning ? `${reason} runs; ` : '';
   const found = `${grouped(runs)} so far (${grouped(unclean)} unclean), ${grouped(repaired)} flows put right`;
@@ -136,10 +136,16 @@ function lastLines({ lastPromote, audit, mode, sendKeyId, vrrp }: StatusReport):
     ...(lastPromote === null ? [] : promoteDetails(lastPromote).map((line) => `  ${line}`)),
     `audits: ${what}${found}${took}`,
     ...(vrrp === null ? [] : [vrrpLine(vrrp)]),
+    ...(gate.state === 'none' ? [] : [`gate: ${gateText(gate)}`]),
   ];
 }
 
 function vrrpLine({ fifo, name, state, isHeld, changes }: VrrpReport): string {
   const said = state === '' ? 'nothing yet' : `${name} ${state} (${grouped(changes)} states so far)`;
   return `keepalived: ${said}, ${isHeld ? 'has' : 'does NOT have'} ${fifo} open`;
+}
+
+function gateText({ state, raised, dropped, lastDurationMs }: GateReport): string {
+  if (raised === 0) return `${state}, not raised since the start`;
+  return `${state}, the last time up for ${duration(lastDurationMs)}, ${grouped(dropped)} packets dropped`;
 }

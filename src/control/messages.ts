@@ -167,6 +167,18 @@ export interface VrrpReport {
   changes: number;
 }
 
+/** The gate that a promote raises while its commit runs. */
+export interface GateReport {
+  /** none: not configured. failed: it could not be raised, or removed, the last time; `problem` says why. */
+  state: 'none' | 'ready' | 'raised' | 'failed';
+  /** Times that it was raised since the start. */
+  raised: number;
+  /** Packets that it dropped the last time, and how long it was up. */
+  dropped: number;
+  lastDurationMs: number;
+  problem: string;
+}
+
 /** `conntwin status`. */
 export interface StatusReport {
   node: string;
@@ -205,6 +217,7 @@ export interface StatusReport {
   quarantined: number;
   /** Null where the configuration names no FIFO. */
   vrrp: VrrpReport | null;
+  gate: GateReport;
 }
 
 /** How far a long call is. `total` 0: not known. */

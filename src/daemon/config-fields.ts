@@ -2,6 +2,10 @@
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { LIST_ENTRIES_MAX } from '../limits.js';
+import type { PortRange } from './config.js';
+
+/** What the kernel takes: no space, no slash, at most 15 bytes. */
+export const INTERFACE_NAME = /^[^\s/]{1,15}$/;
 
 /** Text of a schema's problem: what is wrong with the input, and what to write instead. */
 export const say =
@@ -67,4 +71,13 @@ export const absolutePath = (what: string, instead: string) =>
 /** `value` if it is in the range, or undefined. */
 export function within(value: number | undefined, minimum: number, maximum: number): number | undefined {
   return value !== undefined && value >= minimum && value <= maximum ? value : undefined;
+}
+
+/** Ports of `80` or `8000-8099`; undefined if it is neither. */
+export function parsePorts(word: string): PortRange | undefined {
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(word);
+  if (match === null) return undefined;
+  const first = Number(match[1]);
+  const last = Number(match[2] ?? match[1]);
+  return first <= last && last <= 0xffff ? { first, last } : undefined;
 }

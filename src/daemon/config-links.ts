@@ -3,9 +3,8 @@ import { z } from 'zod';
 import { parseAddress } from '../flow/address.js';
 import { FRAME_MAX_BYTES, LINKS_MAX, PEERS_MAX } from '../limits.js';
 import type { LinkConfig } from './config.js';
-import { say, section, text, whole } from './config-fields.js';
+import { INTERFACE_NAME, say, section, text, whole } from './config-fields.js';
 
-const INTERFACE = /^[^\s/]{1,15}$/;
 /** Smallest MTU that every IPv6 host takes; some twenty flows fit. Bytes. */
 const MTU_MIN_BYTES = 1280;
 const INSTEAD = '`links: [ { interface: sync, address: 10.9.0.1, group: 225.0.0.50 } ]`';
@@ -32,7 +31,7 @@ const peer = text('an IPv4 or IPv6 address', "the other node's address, as `peer
 const link = section(
   {
     interface: text('an interface name', 'the interface of the sync link, as `interface: sync`', (value) =>
-      INTERFACE.test(value),
+      INTERFACE_NAME.test(value),
     ),
     address: text(
       'an IPv4 or IPv6 address',

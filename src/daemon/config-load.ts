@@ -63,6 +63,7 @@ function configFrom(file: string, data: z.output<typeof configSchema>): Config {
       vrrpFifo: data.failover.vrrp_fifo ?? undefined,
       vrrpName: data.failover.vrrp_name ?? undefined,
       trackFile: data.failover.track_file ?? undefined,
+      gate: data.failover.gate,
     },
     control: data.control,
     metrics: data.metrics,

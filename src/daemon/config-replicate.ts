@@ -3,8 +3,8 @@ import { z } from 'zod';
 import { parseAddressBlock } from '../flow/address.js';
 import { PROTOCOL_NAMES, STATUS_NAMES, TCP_STATE_NAMES } from '../flow/conntrack-enums.js';
 import { MODES } from '../replication/ports.js';
-import type { MarkMatch, PortRange, ReplicateConfig } from './config.js';
-import { list, parsed, say, section, text, whole, within } from './config-fields.js';
+import type { MarkMatch, ReplicateConfig } from './config.js';
+import { list, parsed, parsePorts, say, section, text, whole, within } from './config-fields.js';
 import { parseDuration } from './config-units.js';
 
 const DAY_MS = 86_400_000;
@@ -15,14 +15,6 @@ const DIRECTIONS = ['both', 'original', 'reply'] as const;
 function parseProtocol(word: string): number | undefined {
   for (const [number, name] of PROTOCOL_NAMES) if (name === word.toLowerCase()) return number;
   return /^\d{1,3}$/.test(word) ? within(Number(word), 0, 255) : undefined;
-}
-
-function parsePorts(word: string): PortRange | undefined {
-  const match = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(word);
-  if (match === null) return undefined;
-  const first = Number(match[1]);
-  const last = Number(match[2] ?? match[1]);
-  return first <= last && last <= 0xffff ? { first, last } : undefined;
 }
 
 function parseMark(word: string): MarkMatch | undefined {

@@ -4,6 +4,7 @@ import { DEFAULT_FLOORS } from '../failover/commit-timeouts.js';
 import { EVENT_BUFFER_DEFAULT_BYTES, NAME_MAX_BYTES } from '../limits.js';
 import { DEFAULT_CONTROL_SOCKET, DEFAULT_METRICS_LISTEN } from './config.js';
 import { absolutePath, only, parsed, say, section, text, within } from './config-fields.js';
+import { gateSchema } from './config-gate.js';
 import { linksSchema } from './config-links.js';
 import { replicateSchema } from './config-replicate.js';
 import { securitySchema } from './config-security.js';
@@ -87,7 +88,7 @@ const failover = section(
       .nullable()
       .default(null),
     track_file: absolutePath('a file', 'track_file: /run/conntwin/ready').nullable().default(null),
-    gate: only('none', 'the gate comes later'),
+    gate: gateSchema,
   },
   '`failover: { commit_timeout: 0 }`, or leave it out',
 );

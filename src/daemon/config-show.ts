@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 import { PROTOCOL_NAMES } from '../flow/conntrack-enums.js';
-import type { Config, FlowConditions, ReplicateConfig } from './config.js';
+import type { Config, FlowConditions, GateConfig, PortRange, ReplicateConfig } from './config.js';
 
 /** The configuration with every default, in the keys of the file: it may be saved and used as one. */
 export function configInFileKeys(config: Config): Record<string, unknown> {
@@ -25,7 +25,7 @@ export function configInFileKeys(config: Config): Record<string, unknown> {
 }
 
 function failoverInFileKeys(failover: Config['failover']): Record<string, unknown> {
-  const { standby, commitTimeoutMs, timeoutFloorsS } = failover;
+  const { standby, commitTimeoutMs, timeoutFloorsS, gate } = failover;
   const floors = Object.entries(timeoutFloorsS).map(([protocol, seconds]) => [protocol, `${seconds}s`]);
   return {
     standby,
@@ -34,6 +34,7 @@ function failoverInFileKeys(failover: Config['failover']): Record<string, unknow
     vrrp_fifo: failover.vrrpFifo ?? null,
     vrrp_name: failover.vrrpName ?? null,
     track_file: failover.trackFile ?? null,
+    gate: gate === undefined ? 'none' : { allow: gateInFileKeys(gate) },
   };
 }
 
@@ -56,13 +57,24 @@ function replicateInFileKeys(replicate: ReplicateConfig): Record<string, unknown
   };
 }
 
+function gateInFileKeys({ interfaces, sources, tcpPorts, udpPorts }: GateConfig): Record<string, unknown> {
+  return {
+    interfaces,
+    sources,
+    tcp_ports: tcpPorts.map(portsInFileKeys),
+    udp_ports: udpPorts.map(portsInFileKeys),
+  };
+}
+
+const portsInFileKeys = ({ first, last }: PortRange) => (first === last ? first : `${first}-${last}`);
+
 function conditionsInFileKeys(conditions: FlowConditions): Record<string, unknown> {
   const { protocols, addresses, ports, zones, marks } = conditions;
   const hex = (value: number) => `0x${value.toString(16)}`;
   return {
     protocols: protocols.map((number) => PROTOCOL_NAMES.get(number) ?? number),
     addresses,
-    ports: ports.map(({ first, last }) => (first === last ? first : `${first}-${last}`)),
+    ports: ports.map(portsInFileKeys),
     zones,
     marks: marks.map(({ value, mask }) => `${hex(value)}/${hex(mask)}`),
   };

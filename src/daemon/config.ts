@@ -26,6 +26,8 @@ export interface Config {
     vrrpName: string | undefined;
     /** Written for keepalived's track_file: 1 while this node is ready to take over, else 0; undefined: none. */
     trackFile: string | undefined;
+    /** What passes while a promote's commit runs; undefined: no gate. */
+    gate: GateConfig | undefined;
   };
   control: { socket: string };
   /** Undefined: no listener. */
@@ -81,6 +83,17 @@ export interface FlowConditions {
   marks: MarkMatch[];
 }
 
+/** What passes a raised gate beside the sync links, VRRP, other routing protocols and what is multicast. */
+export interface GateConfig {
+  interfaces: string[];
+  /** Address, or address/prefix, of who may reach this machine itself. */
+  sources: string[];
+  /** Of this machine itself. */
+  tcpPorts: PortRange[];
+  udpPorts: PortRange[];
+}
+
+/** Inclusive. */
 export interface PortRange {
   first: number;
   last: number;

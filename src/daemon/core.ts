@@ -9,7 +9,7 @@ import { AuditGenerations } from '../failover/audit-generations.js';
 import { CommitTimeouts } from '../failover/commit-timeouts.js';
 import type { CommitParts } from '../failover/commit-work.js';
 import { ExpectationAudit, type ExpectationAuditParts } from '../failover/expectation-audit.js';
-import type { Role, SourceView, StreamPort } from '../failover/ports.js';
+import type { GatePort, Role, SourceView, StreamPort } from '../failover/ports.js';
 import type { PersistedState } from '../failover/state.js';
 import type { Counters } from '../flow/counters.js';
 import { seedFromText } from '../flow/hash.js';
@@ -43,6 +43,8 @@ export interface CorePorts {
   readonly counters: Counters;
   readonly log: Log;
   persist(state: PersistedState): void;
+  /** Left out: no gate. */
+  readonly gate?: GatePort;
   /** Seals and opens frames; left out where `security` is none. */
   readonly cipher?: Cipher;
   /** Settings of this node's kernel that should agree in the cluster: (name, text). */

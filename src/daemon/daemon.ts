@@ -15,6 +15,7 @@ import { DaemonBackend } from './backend.js';
 import type { Config } from './config.js';
 import { Core } from './core.js';
 import { FlowChoice } from './flow-choice.js';
+import { type Gate, NO_GATE, openGate } from './gate.js';
 import { KernelSettings } from './kernel-settings.js';
 import { Keys } from './keys.js';
 import { linkAddresses, linkReports, openLinks, smallestMtu } from './links.js';
@@ -67,7 +68,9 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
   const keys = new Keys(config.security, log);
   const links = await openLinks(config, log, (u8, from, to, link) => core?.receive(u8, from, to, link));
   open.push(links);
-  core = makeCore({ config, choice, kernel, links, keys, counters, log });
+  const gate = openGate(config, counters, log);
+  if (gate !== undefined) open.push(gate);
+  core = makeCore({ config, choice, kernel, links, keys, counters, log, gate });
   const loop = new Loop(core, () => links.read(SLICE_BUDGET_MS));
   const operations = new Operations(core);
   let vrrp: Vrrp | undefined;
@@ -82,6 +85,7 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
       kernelMaximum: () => readSysctl('max') ?? 0,
       links: () => linkReports(config, links, core!.replicator.dataLink),
       loopMaxPauseMs: () => loop.maxPauseMs,
+      gate: () => gate?.report ?? NO_GATE,
       sendKeyId: () => keys.sendKeyId,
       vrrp: () => vrrp,
     });
@@ -151,9 +155,10 @@ interface CoreParts {
   readonly keys: Keys;
   readonly counters: CounterMap;
   readonly log: Log;
+  readonly gate: Gate | undefined;
 }
 
-function makeCore({ config, choice, kernel, links, keys, counters, log }: CoreParts): Core {
+function makeCore({ config, choice, kernel, links, keys, counters, log, gate }: CoreParts): Core {
   const bootId = readBootId();
   const stateFile = new StateFile(join(config.stateDir, `${config.node.name}.state`), log);
   const restored = stateFile.read(bootId);
@@ -172,6 +177,7 @@ function makeCore({ config, choice, kernel, links, keys, counters, log }: CorePa
       persist: (state) => stateFile.write(state),
       settings: () => settings.read(),
       ...(keys.cipher === undefined ? {} : { cipher: keys.cipher }),
+      ...(gate === undefined ? {} : { gate }),
     },
     {
       node: config.node.name,

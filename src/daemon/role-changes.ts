@@ -41,17 +41,26 @@ export class RoleChanges {
       return running.result;
     }
     const watches = [watch];
+    this.#raiseGate();
     const promotion: Running = {
       work: undefined,
       watches,
       result: runSteps(this.#core.jobs, this.#promoteSteps(), (p) => {
         for (const each of watches) each(p);
       }).finally(() => {
+        this.#core.ports.gate?.lower();
         this.#promotion = undefined;
       }),
     };
     this.#promotion = promotion;
     return promotion.result;
+  }
+
+  /** Before the first packet comes, as far as that depends on us. A primary that is promoted again has its flows. */
+  #raiseGate(): void {
+    const { ports, options, role } = this.#core;
+    const isCutShort = !this.#resumed && (options.restored?.sources.length ?? 0) > 0;
+    if (role !== 'primary' || isCutShort) ports.gate?.raise();
   }
 
   #promoteSteps(): Steps<FailoverReport> {
@@ -90,7 +99,10 @@ export class RoleChanges {
           work = begin();
           if (this.#promotion) this.#promotion.work = work;
         }
-        if (!work.step(now)) return work.phase === 'linger' ? 'wait' : 'more';
+        const isDone = work.step(now);
+        // What comes after the commit only waits for more.
+        if (work.isCommitted) core.ports.gate?.lower();
+        if (!isDone) return work.phase === 'linger' ? 'wait' : 'more';
         core.auditSoon();
         this.lastPromote = promoteReport(work.report, {
           ...work.report,

@@ -1,5 +1,12 @@
 /** `conntwin status`: what a core and its links are doing, read in one go. */
-import type { LinkHeard, LinkReport, PeerReport, ReplicaReport, StatusReport } from '../control/messages.js';
+import type {
+  GateReport,
+  LinkHeard,
+  LinkReport,
+  PeerReport,
+  ReplicaReport,
+  StatusReport,
+} from '../control/messages.js';
 import { incarnationText } from '../failover/state.js';
 import type { CounterMap } from '../flow/counters.js';
 import { PEER_SILENT_MS } from '../limits.js';
@@ -22,6 +29,7 @@ export interface StatusSources {
   /** `heard` is filled in here. */
   readonly links: () => LinkReport[];
   readonly loopMaxPauseMs: () => number;
+  readonly gate: () => GateReport;
   /** 0: frames are not sealed. */
   readonly sendKeyId: () => number;
   /** Undefined: no FIFO is configured. */
@@ -83,6 +91,7 @@ export function statusReport(from: StatusSources): StatusReport {
     settingsDiffering: replicator.settingsDiffering(),
     quarantined: replicator.quarantine.length,
     vrrp: from.vrrp()?.report() ?? null,
+    gate: from.gate(),
   };
 }
 
@@ -146,6 +155,8 @@ function warningsOf(
   for (const link of links) warnings.push(...linkWarnings(link));
   for (const { node, name, mine, theirs } of replicator.settingsDiffering())
     warnings.push(`${name} is ${mine} here and ${theirs} on ${node}: make them equal`);
+  const { problem } = from.gate();
+  if (problem !== '') warnings.push(`the gate failed: ${problem}`);
   const quarantined = replicator.quarantine.length;
   if (quarantined > 0)
     warnings.push(`${quarantined} records of peers were refused: see the counters quarantine.*`);

@@ -47,3 +47,12 @@ export type Persist = (state: PersistedState) => void;
 
 /** How often the event queue was read to empty so far; a change of the number proves a drain in between. */
 export type Emptied = () => number;
+
+/**
+ * Keeps packets of flows that are not committed yet, and openings of new ones, from being answered or translated.
+ * Both calls return at once and may come twice; a raised gate lowers itself after GATE_MAX_MS.
+ */
+export interface GatePort {
+  raise(): void;
+  lower(): void;
+}

@@ -108,6 +108,11 @@ export class Promotion {
     };
   }
 
+  /** What the sources had when it began is in the kernel; it may still wait for what they say late. */
+  get isCommitted(): boolean {
+    return this.#committedMs >= 0;
+  }
+
   /** Works for one slice; true when done (or stopped). */
   step(nowMs: number): boolean {
     if (this.#startedMs < 0) this.#startedMs = nowMs;

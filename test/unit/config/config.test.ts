@@ -186,11 +186,35 @@ metrics: { listen: "[::1]:9000" }
     const sample = readFileSync('config/conntwin.yaml', 'utf8');
     const full = `${MINIMAL}replicate: { ports: [80, 8000-8099], marks: ["0x10/0xf0"], protocols: [tcp, 200], min_age: 1500ms,
       tcp_states: [LISTEN], status: [ASSURED], expectations: [ftp], mode: best-effort, direction: reply, zones: [3],
-      ignore: { addresses: [10.0.0.0/8], ports: [53], local: false } }`;
+      ignore: { addresses: [10.0.0.0/8], ports: [53], local: false } }
+failover: { gate: { allow: { interfaces: [mgmt], tcp_ports: [22, 8000-8099] } } }`;
     for (const text of [sample, MINIMAL, full]) {
       const config = checkConfig(file, text);
       expect(checkConfig(file, configAsYaml(config))).toEqual(config);
     }
+  });
+
+  test('has a gate that lets SSH and BFD pass, or what is written instead', () => {
+    const gateOf = (text: string) =>
+      checkConfig('c.yaml', `${MINIMAL}failover: { gate: ${text} }\n`).failover.gate;
+    const one = (port: number) => ({ first: port, last: port });
+    const byDefault = {
+      interfaces: [],
+      sources: [],
+      tcpPorts: [one(22)],
+      udpPorts: [{ first: 3784, last: 3785 }, one(4784)],
+    };
+    expect(gateOf('none')).toBeUndefined();
+    expect(gateOf('drop')).toEqual(byDefault);
+    expect(gateOf('{ allow: {} }')).toEqual(byDefault);
+    expect(
+      gateOf('{ allow: { interfaces: [mgmt], sources: [192.0.2.0/24], tcp_ports: [], udp_ports: [161] } }'),
+    ).toEqual({
+      interfaces: ['mgmt'],
+      sources: ['192.0.2.0/24'],
+      tcpPorts: [],
+      udpPorts: [one(161)],
+    });
   });
 
   test.each(['off', 'null', 'false', '~'])('with metrics: %s has no listener', (value) => {
@@ -343,7 +367,20 @@ describe('a wrong configuration names file, line, path, problem and what to writ
       'failover.timeout_floors.upd: unknown key, did you mean `udp`?',
     ],
     ['failover: { timeout_floors: 30s }', 'failover.timeout_floors: "30s" is not a section'],
-    ['failover: { gate: nft }', 'failover.gate: "nft" is not supported yet'],
+    ['failover: { gate: nft }', 'failover.gate: "nft" is not a gate, write `gate: none`, `gate: drop`, or'],
+    [
+      'failover: { gate: { allow: { port: [22] } } }',
+      'failover.gate.allow.port: unknown key, leave it out or write',
+    ],
+    [
+      'failover: { gate: { allow: { tcp_ports: [ssh] } } }',
+      'failover.gate.allow.tcp_ports[0]: "ssh" is not a port',
+    ],
+    [
+      'failover: { gate: { allow: { interfaces: [a/b] } } }',
+      'gate.allow.interfaces[0]: "a/b" is not an interface name',
+    ],
+    ['failover: { gate: { allow: { sources: [here] } } }', 'gate.allow.sources[0]: "here" is not an address'],
     ['failover: { purge_after: 60s }', 'failover.purge_after: not supported yet, leave it out'],
     ['kernel: { event_buffer: 65535 }', 'kernel.event_buffer: 65535 is not a size from 64KiB to 1GiB'],
     [

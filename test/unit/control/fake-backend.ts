@@ -123,6 +123,7 @@ export function sampleStatus(): StatusReport {
     mode: 'reliable',
     settingsDiffering: [{ node: 'fw2', name: 'nf_conntrack_max', mine: '262144', theirs: '65536' }],
     quarantined: 1,
+    gate: { state: 'ready', raised: 2, dropped: 12, lastDurationMs: 150, problem: '' },
   };
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import * as conntrackEnums from '../../../src/flow/conntrack-enums.js';
 import * as netlinkEnums from '../../../src/kernel/enums.js';
+import * as nfTablesEnums from '../../../src/kernel/nf-tables-enums.js';
 
 const HEADERS = [
   'sys/socket.h',
@@ -16,13 +17,20 @@ const HEADERS = [
   'linux/netfilter/nf_conntrack_common.h',
   'linux/netfilter/nf_conntrack_tcp.h',
   'linux/netfilter/nf_conntrack_sctp.h',
+  'linux/netfilter/nf_tables.h',
+  'linux/netfilter_ipv4.h',
+  'linux/rtnetlink.h',
+  'linux/if_packet.h',
+  'net/if.h',
 ];
 /** User space sees this one under its old name. */
 const OLD_NAMES: Record<string, string> = { IPS_NAT_CLASH: 'IPS_UNTRACKED' };
 /** Names that headers of older kernels (Debian 12: 6.1) do not have yet. */
 const MAY_BE_MISSING = ['CTA_TIMESTAMP_EVENT'];
 const OURS = Object.fromEntries(
-  Object.entries({ ...netlinkEnums, ...conntrackEnums }).filter(([, value]) => typeof value === 'number'),
+  Object.entries({ ...netlinkEnums, ...nfTablesEnums, ...conntrackEnums }).filter(
+    ([, value]) => typeof value === 'number',
+  ),
 ) as Record<string, number>;
 
 function program(names: readonly string[]): string {
