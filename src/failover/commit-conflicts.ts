@@ -147,6 +147,8 @@ export class CommitConflicts {
     let verdict = judge(m, at, kernel, found, isTouched, isBornHere);
     // Another life with the same fields is never made of this one by an update.
     if (verdict === UPDATE && (bits & FRESH) !== 0) verdict = REPLACE;
+    const isOld = !isBornHere && work.hasOldWindows(slot);
+    if (verdict === KEEP && isOld) verdict = REPLACE;
     const isLong = this.isLongEnough(m, at, kernel, found);
     if (verdict === KEEP) {
       if (work.isOwn) copyVolatile(kernel, found, m, at);
@@ -156,7 +158,8 @@ export class CommitConflicts {
       writeGoal(verdict, m, at, kernel, found, this.#goal, 0);
       const isSame = durableEqual(this.#goal, 0, kernel, found);
       if (!durableEqual(this.#goal, 0, m, at)) work.follow(slot, this.#goal, 0);
-      if (isSame && isLong) work.inKernel(slot, OUTCOME_KEPT);
+      if (isOld) this.#replace(slot, found);
+      else if (isSame && isLong) work.inKernel(slot, OUTCOME_KEPT);
       else this.#update(slot, this.#goal, 0, found, isSame);
     } else if (verdict === STAY) work.otherLife(slot, kernel, found);
     else if (verdict === REPLACE) this.#replace(slot, found);
@@ -181,7 +184,6 @@ export class CommitConflicts {
   /** Deletes the kernel's flow by key and id (F7), and creates ours. */
   #replace(slot: number, found: number): void {
     const work = this.#work;
-    work.parts.table.clearBits(slot, KERNEL);
     work.replaced(slot);
     this.#actions.add(OP_DELETE, slot, this.#questions.found, found);
     work.addCreate(this.#actions, slot);

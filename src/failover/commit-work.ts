@@ -1,5 +1,5 @@
 /** What the parts of a commit share: the flows' marks, the queue, and how a flow's commit ends. */
-import { IPPROTO_GRE, IPS_EXPECTED, IPS_FIXED_TIMEOUT } from '../flow/conntrack-enums.js';
+import { IPPROTO_GRE, IPPROTO_TCP, IPS_EXPECTED, IPS_FIXED_TIMEOUT } from '../flow/conntrack-enums.js';
 import type { Counters } from '../flow/counters.js';
 import { type KernelBatch, type KernelPort, OP_CREATE } from '../flow/kernel-port.js';
 import type { Log } from '../flow/log.js';
@@ -81,6 +81,8 @@ export class CommitWork {
   readonly late = new CommitQueue();
   /** True: slots become this node's. False: they stay the peer's, held. */
   readonly isOwn: boolean;
+  /** What the kernel had before stood aside meanwhile: the packets passed another node. */
+  readonly #isTakeover: boolean;
   /** Flows that are in the kernel, and wait for the events that are older than that. */
   readonly settling = new CommitQueue();
   readonly #marks: Uint16Array;
@@ -88,9 +90,10 @@ export class CommitWork {
   /** How many of `settling` may be settled. */
   #ripe = 0;
 
-  constructor(parts: CommitParts, isOwn: boolean) {
+  constructor(parts: CommitParts, isOwn: boolean, isTakeover = false) {
     this.parts = parts;
     this.isOwn = isOwn;
+    this.#isTakeover = isTakeover;
     this.#marks = new Uint16Array(parts.table.capacity);
   }
 
@@ -113,6 +116,21 @@ export class CommitWork {
     this.#marks[slot] &= HELD;
     this.parts.table.setBits(slot, PENDING);
     this.report.total++;
+  }
+
+  /**
+   * A TCP flow that the kernel has from the time before the other node took its packets. Its windows are as old: the
+   * kernel would drop whatever acknowledges data that it did not see, for good, and no update moves a window. Created
+   * anew the flow takes them from its next packet. The same goes for what a helper remembers of the stream.
+   */
+  hasOldWindows(slot: number): boolean {
+    return (this.#marks[slot] & (HELD | CREATED)) === HELD && this.needsNewWindows(slot);
+  }
+
+  /** The same of a flow of which the caller knows that the kernel has had it since before. */
+  needsNewWindows(slot: number): boolean {
+    const { table } = this.parts;
+    return this.#isTakeover && table.memory.u8[table.recordAt(slot) + OFF_PROTOCOL] === IPPROTO_TCP;
   }
 
   /** True if the flow was dealt with, or stands in the queue. */
@@ -257,8 +275,15 @@ export class CommitWork {
     this.#settle(slot, KERNEL);
   }
 
+  /** The kernel's flow is about to be deleted: what is there from now on is ours, or was born meanwhile. */
   replaced(slot: number): void {
-    this.mark(slot, REPLACED);
+    this.parts.table.clearBits(slot, KERNEL);
+    this.#marks[slot] = (this.#marks[slot] & ~HELD) | REPLACED;
+  }
+
+  /** There was nothing to delete. */
+  replacedNothing(slot: number): void {
+    this.#marks[slot] &= ~REPLACED;
   }
 
   /** The flow does not come into this kernel; an own one ends, and the stream says so. */

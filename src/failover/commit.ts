@@ -6,22 +6,25 @@
  *
  * Nothing here knows why the flows are to be committed: a promote makes them own first, `conntwin commit` does not.
  */
-import { DUMP_MORE, DUMP_PENDING, KernelBatch } from '../flow/kernel-port.js';
-import { durableEqual } from '../flow/merge.js';
-import type { Memory } from '../flow/record.js';
+import { DUMP_MORE, DUMP_PENDING, KernelBatch, OP_CREATE, OP_DELETE } from '../flow/kernel-port.js';
+import { durableEqual, immutableEqual } from '../flow/merge.js';
+import { HAS_ID, type Memory, OFF_HAS } from '../flow/record.js';
 import { BULK_MIN_FLOWS, COMMIT_SETTLE_MS, INJECT_BATCH } from '../limits.js';
 import { KERNEL, TOUCHED } from '../table/slot-bits.js';
 import { CommitConflicts } from './commit-conflicts.js';
 import { CommitOrder } from './commit-order.js';
 import { STAGE_CREATE, STAGE_GET } from './commit-queue.js';
 import { type CommitWork, HELD, OUTCOME_KEPT } from './commit-work.js';
-import { copyVolatile } from './kernel-truth.js';
+import { ENOENT } from './errno.js';
+import { copyId, copyVolatile } from './kernel-truth.js';
 import { DONE, GO_ON, WAIT } from './slice.js';
 
 /** Slots looked at in one turn of a scan. */
 const SLOTS_PER_TURN = 2048;
 
 export type CommitPhase = 'dump' | 'order' | 'sort' | 'create' | 'retry' | 'done';
+
+const hasId = (m: Memory, at: number): boolean => (m.u8[at + OFF_HAS] & HAS_ID) !== 0;
 
 /** One pass over the PENDING flows. The caller gives it turns, and none between them may hold it up. */
 export class Commit {
@@ -97,6 +100,11 @@ export class Commit {
     if (slot < 0 || !work.isPending(slot) || work.isTaken(slot)) return;
     const own = table.recordAt(slot);
     const isQuiet = (table.bits(slot) & TOUCHED) === 0 && work.has(slot, HELD);
+    // Its turn comes by the list, live ones first. Until then the slot knows which life it was.
+    if (isQuiet && work.hasOldWindows(slot) && immutableEqual(table.memory, own, m, at)) {
+      copyId(m, at, table.memory, own);
+      return;
+    }
     const isSettled =
       isQuiet &&
       durableEqual(table.memory, own, m, at) &&
@@ -147,19 +155,33 @@ export class Commit {
       this.#conflicts.turn();
       return GO_ON;
     }
+    const { table } = work.parts;
     const order = this.#order;
     const batch = this.#batch;
     while (order !== undefined && this.#at < order.length && !batch.isFull) {
       const slot = order.slotAt(this.#at++);
       if (!work.isPending(slot) || work.isTaken(slot)) continue;
+      const isTouched = (table.bits(slot) & (KERNEL | TOUCHED)) === (KERNEL | TOUCHED);
       // Events may have brought the kernel the flow meanwhile.
-      if ((work.parts.table.bits(slot) & (KERNEL | TOUCHED)) === (KERNEL | TOUCHED)) {
-        work.enqueue(slot, STAGE_GET);
-      } else work.addCreate(batch, slot);
+      if (isTouched) work.enqueue(slot, STAGE_GET);
+      else if (!work.hasOldWindows(slot) || !hasId(table.memory, table.recordAt(slot)))
+        work.addCreate(batch, slot);
+      else if (batch.count + 2 > batch.capacity) {
+        this.#at--;
+        break;
+      } else {
+        work.replaced(slot);
+        batch.add(OP_DELETE, slot, table.memory, table.recordAt(slot));
+        work.addCreate(batch, slot);
+      }
     }
     if (batch.count > 0) {
       work.parts.kernel.execute(batch);
-      for (let i = 0; i < batch.count; i++) this.#conflicts.afterCreate(batch, i);
+      for (let i = 0; i < batch.count; i++) {
+        if (batch.verb[i] === OP_CREATE) this.#conflicts.afterCreate(batch, i);
+        // It had expired, or was another life: then the create finds that.
+        else if (batch.errno[i] === ENOENT) work.replacedNothing(batch.tag[i]);
+      }
       batch.clear();
     } else if (work.queue.length === 0) this.phase = 'retry';
     return GO_ON;

@@ -4,7 +4,7 @@
  */
 import type { Counters } from '../flow/counters.js';
 import { durableEqual, isNewLife } from '../flow/merge.js';
-import { lengthOf, type Memory, OFF_HAS, OFF_ID, OFF_TIMEOUT } from '../flow/record.js';
+import { HAS_ID, lengthOf, type Memory, OFF_HAS, OFF_ID, OFF_TIMEOUT } from '../flow/record.js';
 import type { FlowTable } from '../table/flow-table.js';
 import { DEAD, FRESH, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
 
@@ -105,5 +105,11 @@ export function copyVolatile(from: Memory, fromAt: number, to: Memory, toAt: num
   if (lengthOf(from, fromAt) !== lengthOf(to, toAt)) throw new RangeError('records differ in length');
   to.u8[toAt + OFF_HAS] = from.u8[fromAt + OFF_HAS];
   to.u32[(toAt + OFF_TIMEOUT) >>> 2] = from.u32[(fromAt + OFF_TIMEOUT) >>> 2];
+  to.u32[(toAt + OFF_ID) >>> 2] = from.u32[(fromAt + OFF_ID) >>> 2];
+}
+
+/** Copies the id that this kernel gave the flow, if it is known. */
+export function copyId(from: Memory, fromAt: number, to: Memory, toAt: number): void {
+  to.u8[toAt + OFF_HAS] = (to.u8[toAt + OFF_HAS] & ~HAS_ID) | (from.u8[fromAt + OFF_HAS] & HAS_ID);
   to.u32[(toAt + OFF_ID) >>> 2] = from.u32[(fromAt + OFF_ID) >>> 2];
 }

@@ -80,7 +80,9 @@ export class Promotion {
   constructor(parts: PromoteParts, options: PromoteOptions) {
     this.#parts = parts;
     this.#options = options;
-    this.#work = new CommitWork(parts, true);
+    // After a crash in the middle nobody knows which flows were reached.
+    const isTakeover = options.role !== 'primary' || (options.resumed ?? []).length > 0;
+    this.#work = new CommitWork(parts, true, isTakeover);
     this.#commit = new Commit(this.#work);
     this.#expectations = new ExpectationCommit(this.#work);
     const chosen = chooseSources(parts.stream.sources(), options.wasPrimary, options.resumed ?? []);

@@ -110,11 +110,17 @@ export class SourceFlows {
     const otherAt = table.recordAt(other);
     const isLate = this.#isLate;
     const report = this.#work.report;
-    if ((table.bits(own) & DEAD) !== 0 || durableEqual(m, at, m, otherAt)) {
+    const isDead = (table.bits(own) & DEAD) !== 0;
+    if (isDead || durableEqual(m, at, m, otherAt)) {
       // Late, it was counted when it was committed.
       if (isLate) return;
-      report.total++;
-      report.kept++;
+      if (!isDead && this.#work.needsNewWindows(own)) {
+        this.#work.pend(own);
+        this.#work.mark(own, HELD);
+      } else {
+        report.total++;
+        report.kept++;
+      }
       return;
     }
     if (immutableEqual(m, at, m, otherAt)) {

@@ -76,7 +76,7 @@ export function unpackRequest(
   }
   if (verb !== OP_CREATE && verb !== OP_UPDATE) return;
   unpackState(verb, m, at, stage, present);
-  unpackProtoinfo(m, at, stage, present);
+  unpackProtoinfo(verb, m, at, stage, present);
   unpackParts(verb, m, at, stage, present);
 }
 
@@ -230,15 +230,17 @@ function unpackState(verb: number, m: R.Memory, at: number, stage: R.Memory, pre
   }
 }
 
+const BE_LIBERAL = 0x08; // IP_CT_TCP_FLAG_BE_LIBERAL, linux/netfilter/nf_conntrack_tcp.h
+
 /** The protocol's state, where the record has one. */
-function unpackProtoinfo(m: R.Memory, at: number, stage: R.Memory, present: Uint32Array): void {
+function unpackProtoinfo(verb: number, m: R.Memory, at: number, stage: R.Memory, present: Uint32Array): void {
   const addr = R.addressBytes(m, at);
   const bits = m.u8[at + R.offProtoBits(addr)];
   if ((bits & R.PROTO_HAS_STATE) === 0) return;
   const protocol = m.u8[at + R.OFF_PROTOCOL];
   stage.u8[S.STAGE_STATE] = m.u8[at + R.offState(addr)];
   if (protocol === IPPROTO_TCP) {
-    unpackTcp(m, at, addr, bits, stage, present);
+    unpackTcp(verb, m, at, addr, bits, stage, present);
   } else if (protocol === IPPROTO_SCTP) {
     // The kernel takes a state only with both tags; a part in the record overwrites these zeros.
     stage.u32[S.STAGE_VTAGS >>> 2] = 0;
@@ -258,8 +260,15 @@ function unpackProtoinfo(m: R.Memory, at: number, stage: R.Memory, present: Uint
   present[P.TOP] |= 1 << E.CTA_PROTOINFO;
 }
 
-/** TCP: without state, both scales and flag 0x01 in both directions the kernel would not take the scales. */
+/**
+ * TCP: without state, both scales and flag 0x01 in both directions the kernel would not take the scales.
+ *
+ * A created flow has no windows yet and takes them from its next packet. When that is an old one, sent again because
+ * its acknowledgement was lost, the acknowledgement of all that came after it is beyond the window, and the kernel
+ * would drop it for ever, so such a flow is told to be liberal, as conntrack(8) does.
+ */
 function unpackTcp(
+  verb: number,
   m: R.Memory,
   at: number,
   addr: number,
@@ -276,14 +285,17 @@ function unpackTcp(
     stage.u8[S.STAGE_WSCALE_REPLY] = scales >>> 4;
     types |= (1 << E.CTA_PROTOINFO_TCP_WSCALE_ORIGINAL) | (1 << E.CTA_PROTOINFO_TCP_WSCALE_REPLY);
   }
-  if ((bits & R.PROTO_HAS_FLAGS_ORIG) !== 0) {
-    stage.u8[S.STAGE_FLAGS_ORIG] = flags & R.DURABLE_TCP_FLAGS;
-    stage.u8[S.STAGE_FLAGS_ORIG + 1] = R.DURABLE_TCP_FLAGS;
+  const liberal = verb === OP_CREATE ? BE_LIBERAL : 0;
+  const original = (bits & R.PROTO_HAS_FLAGS_ORIG) !== 0 ? R.DURABLE_TCP_FLAGS : 0;
+  const reply = (bits & R.PROTO_HAS_FLAGS_REPLY) !== 0 ? R.DURABLE_TCP_FLAGS : 0;
+  if ((original | liberal) !== 0) {
+    stage.u8[S.STAGE_FLAGS_ORIG] = (flags & original) | liberal;
+    stage.u8[S.STAGE_FLAGS_ORIG + 1] = original | liberal;
     types |= 1 << E.CTA_PROTOINFO_TCP_FLAGS_ORIGINAL;
   }
-  if ((bits & R.PROTO_HAS_FLAGS_REPLY) !== 0) {
-    stage.u8[S.STAGE_FLAGS_REPLY] = (flags >>> 4) & R.DURABLE_TCP_FLAGS;
-    stage.u8[S.STAGE_FLAGS_REPLY + 1] = R.DURABLE_TCP_FLAGS;
+  if ((reply | liberal) !== 0) {
+    stage.u8[S.STAGE_FLAGS_REPLY] = ((flags >>> 4) & reply) | liberal;
+    stage.u8[S.STAGE_FLAGS_REPLY + 1] = reply | liberal;
     types |= 1 << E.CTA_PROTOINFO_TCP_FLAGS_REPLY;
   }
   present[P.PROTOINFO] = 1 << E.CTA_PROTOINFO_TCP;

@@ -36,6 +36,8 @@ const tcp = (port: number, more: Partial<FlowDescription> = {}): FlowDescription
   timeout: 300,
   ...more,
 });
+const udp = (port: number, more: Partial<FlowDescription> = {}): FlowDescription =>
+  tcp(port, { protocol: 'udp', state: undefined, wscale: undefined, timeout: 120, ...more });
 const nat = (port: number, outside: number, more: Partial<FlowDescription> = {}): FlowDescription =>
   tcp(port, {
     status: LIVE | IPS_SRC_NAT,
@@ -128,7 +130,7 @@ describe('a promote', () => {
   });
 
   it('keeps an equal held flow without a write', () => {
-    held(tcp(1), tcp(1, { timeout: 432_000 }));
+    held(udp(1), udp(1));
     const promotion = node.promotion();
     node.finish(promotion);
     expect(promotion.report).toMatchObject({ kept: 1, committed: 0, updated: 0 });
@@ -137,32 +139,64 @@ describe('a promote', () => {
   });
 
   it('gives a kept flow that was about to expire its time back', () => {
-    held(tcp(1), tcp(1, { timeout: 20 }));
+    held(udp(1), udp(1, { timeout: 2 }));
     const promotion = node.promotion();
     node.finish(promotion);
     expect(promotion.report).toMatchObject({ kept: 1, updated: 0 });
-    const flow = node.twin.find(makeRecord(tcp(1)).m, 0);
-    expect((flow?.expiresAt ?? 0) - node.timeMs).toBeGreaterThan(400_000_000);
+    const flow = node.twin.find(makeRecord(udp(1)).m, 0);
+    expect((flow?.expiresAt ?? 0) - node.timeMs).toBeGreaterThan(25_000);
   });
 
   it('updates a held flow that fell behind', () => {
-    held(tcp(1, { mark: 5, state: TCP_CONNTRACK_CLOSE_WAIT }), tcp(1, { mark: 1 }));
+    held(udp(1, { mark: 5 }), udp(1, { mark: 1 }));
     const promotion = node.promotion();
     node.finish(promotion);
     expect(promotion.report).toMatchObject({ updated: 1, kept: 0, committed: 0 });
-    const m = node.kernelRecord(tcp(1));
-    expect(m?.u32[offMark(4) >>> 2]).toBe(5);
-    expect(m?.u8[offState(4)]).toBe(TCP_CONNTRACK_CLOSE_WAIT);
+    expect(node.kernelRecord(udp(1))?.u32[offMark(4) >>> 2]).toBe(5);
     expect(node.difference()).toBeUndefined();
   });
 
   it('never clears a sticky bit by an update', () => {
-    held(tcp(1, { status: IPS_SEEN_REPLY, mark: 9 }), tcp(1));
+    held(udp(1, { status: IPS_SEEN_REPLY, mark: 9 }), udp(1));
     node.finish(node.promotion());
-    const m = node.kernelRecord(tcp(1));
+    const m = node.kernelRecord(udp(1));
     expect(m && status(m)).toBe(LIVE);
     expect(m?.u32[offMark(4) >>> 2]).toBe(9);
     expect(node.difference()).toBeUndefined();
+  });
+
+  it('creates a held TCP flow anew, for its windows are those of the time before', () => {
+    const flow = held(tcp(1), tcp(1));
+    const behind = held(tcp(2, { state: TCP_CONNTRACK_CLOSE_WAIT }), tcp(2));
+    const promotion = node.promotion();
+    node.finish(promotion);
+    expect(promotion.report).toMatchObject({ replaced: 2, kept: 0, updated: 0, committed: 0 });
+    expect([flow.place, behind.place]).toEqual([-1, -1]);
+    expect(node.kernelRecord(tcp(2))?.u8[offState(4)]).toBe(TCP_CONNTRACK_CLOSE_WAIT);
+    expect(node.difference()).toBeUndefined();
+  });
+
+  it('creates an own TCP flow anew that the new primary speaks of as well', () => {
+    const flow = inKernel(tcp(1));
+    // As after the return of a primary that was taken over: what the other says stands in the shadow of ours.
+    node.role = 'primary';
+    node.hear(peer, tcp(1));
+    node.role = 'backup';
+    const promotion = node.promotion();
+    node.finish(promotion);
+    expect(promotion.report).toMatchObject({ total: 1, replaced: 1, kept: 0 });
+    expect(flow.place).toBe(-1);
+    expect(node.difference()).toBeUndefined();
+  });
+
+  it('leaves TCP flows alone that a primary has had all along', () => {
+    node.role = 'primary';
+    node.term = 1;
+    const flow = held(tcp(1), tcp(1));
+    const promotion = node.promotion();
+    node.finish(promotion);
+    expect(promotion.report).toMatchObject({ replaced: 0, kept: 1 });
+    expect(flow.place).not.toBe(-1);
   });
 
   it('replaces a held flow whose translation differs', () => {
@@ -186,7 +220,7 @@ describe('a promote', () => {
     node.drain();
     const promotion = node.promotion();
     node.finish(promotion);
-    expect(promotion.report).toMatchObject({ updated: 1 });
+    expect(promotion.report).toMatchObject({ replaced: 1 });
     const m = node.kernelRecord(tcp(1));
     expect(m && status(m)).toBe(LIVE);
     expect(m?.u8[offState(4)]).toBe(TCP_CONNTRACK_CLOSE_WAIT);
@@ -387,7 +421,7 @@ describe('a promote', () => {
 
   it('follows the kernel where an update failed half way', () => {
     node.twin.knobs.hasLabels = false;
-    held(tcp(1, { labels: 4, mark: 8 }), tcp(1));
+    held(udp(1, { labels: 4, mark: 8 }), udp(1));
     const promotion = node.promotion();
     node.finish(promotion);
     expect(promotion.report).toMatchObject({ updated: 1 });
@@ -555,7 +589,8 @@ describe('promoting again', () => {
     node.finish(again);
     expect(node.twin.flows.count).toBe(500);
     expect(again.report.committed).toBeLessThan(301);
-    expect(again.report.committed + again.report.kept).toBe(again.report.total);
+    const { committed, kept, replaced } = again.report;
+    expect(committed + kept + replaced).toBe(again.report.total);
     expect(node.difference()).toBeUndefined();
   });
 

@@ -58,12 +58,12 @@ describe('a create', () => {
         '14000180080001000a070002080002000a070001',
         '1c000280050001000600000006000200138900000600030013880000',
         '080003000000040e', // SEEN_REPLY|ASSURED|CONFIRMED|FIXED_TIMEOUT
-        '300004802c000180', // protoinfo, TCP: state, scales, flags with mask 3
+        '300004802c000180', // protoinfo, TCP: state, scales, flags with mask 3, and 8: liberal
         '0500010003000000',
         '0500020000000000',
         '0500030000000000',
-        '0600040002030000',
-        '0600050002030000',
+        '060004000a0b0000',
+        '060005000a0b0000',
         '0800070000000258', // timeout 600
         '0800080000000406', // the mark (conntrack(8) 1.4.7 wrote the status into it)
       ].join(''),
