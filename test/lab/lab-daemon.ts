@@ -4,7 +4,13 @@ import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { ControlClient } from '../../src/control/client.js';
-import type { FailoverReport, ReplicaReport, Role, StatusReport } from '../../src/control/messages.js';
+import type {
+  FailoverReport,
+  ReplicaReport,
+  Role,
+  StatusReport,
+  VerifyReport,
+} from '../../src/control/messages.js';
 import { type CommandResult, ended } from './command.js';
 import { eventually } from './deadline.js';
 import type { FirewallName, Lab } from './lab.js';
@@ -116,6 +122,16 @@ export class LabDaemon {
     const client = await ControlClient.connect(this.socket);
     try {
       return await client.failover(role, () => undefined);
+    } finally {
+      client.close();
+    }
+  }
+
+  /** `conntwin verify` through the control socket, once, without the start of a process. */
+  async verify(): Promise<VerifyReport> {
+    const client = await ControlClient.connect(this.socket);
+    try {
+      return await client.verify(() => undefined);
     } finally {
       client.close();
     }

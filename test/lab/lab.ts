@@ -5,7 +5,8 @@
  *                           |____ sync ____|
  *
  * 10.1.0.0/16 inside (client .0.100, gateway .0.254), 10.2.0.0/16 outside (server .0.100, SNAT to .0.254), 10.9.0.0/24
- * sync. Firewall N has .0.N everywhere; the active one has both .254 as well.
+ * sync. Firewall N has .0.N everywhere; the active one has both .254 as well. With IPv6, fd00:1::/64 is inside and
+ * fd00:2::/64 outside, with the same last parts.
  */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -14,7 +15,13 @@ import { join } from 'node:path';
 import { type CommandResult, commandEnvironment, ended, type RunOptions, run, tryRun } from './command.js';
 import { makeRoom } from './kernel-limits.js';
 import { addNamespace, freePrefix, LabError, removeNamespace, removeStaleLabs } from './namespaces.js';
-import { FIREWALL_RULESET, INSIDE_GATEWAY, OUTSIDE_ADDRESS } from './ruleset.js';
+import {
+  FIREWALL_RULESET,
+  INSIDE_GATEWAY,
+  INSIDE_GATEWAY6,
+  OUTSIDE_ADDRESS,
+  OUTSIDE_ADDRESS6,
+} from './ruleset.js';
 
 export type FirewallName = 'fw1' | 'fw2' | 'fw3';
 export type NodeName = FirewallName | 'client' | 'server' | 'switch';
@@ -29,6 +36,12 @@ export interface LabOptions {
   readonly isLoose?: boolean;
   /** Flows that one firewall is to hold: where it may, the lab makes room for them as long as it stands. */
   readonly flows?: number;
+  /** IPv6 on both sides as well. */
+  readonly hasIpv6?: boolean;
+  /** Rules instead of the lab's own, as `nft -f` takes them. */
+  readonly ruleset?: string;
+  /** More addresses that the active firewall has, as `ip address add` takes them. */
+  readonly sharedAddresses?: readonly string[];
 }
 
 /** One lab: made by `Lab.create`, gone with everything in it after `close`, also when the program is ended. */
@@ -47,9 +60,9 @@ export class Lab {
 
   private constructor(
     readonly prefix: string,
-    firewalls: number,
+    private readonly options: LabOptions,
   ) {
-    this.firewalls = (['fw1', 'fw2', 'fw3'] as const).slice(0, firewalls);
+    this.firewalls = (['fw1', 'fw2', 'fw3'] as const).slice(0, options.firewalls ?? 2);
     this.directory = mkdtempSync(join(tmpdir(), prefix));
     process.on('exit', this.onExit);
     process.on('SIGINT', this.onSignal);
@@ -59,9 +72,9 @@ export class Lab {
   /** Builds the lab with fw1 active. Throws LabError where namespaces cannot be made. */
   static async create(options: LabOptions = {}): Promise<Lab> {
     removeStaleLabs();
-    const lab = new Lab(freePrefix(), options.firewalls ?? 2);
+    const lab = new Lab(freePrefix(), options);
     try {
-      await lab.build(options.isLoose ?? false);
+      await lab.build();
       // Only now the kernel is sure to have connection tracking loaded.
       lab.giveBackRoom = makeRoom(options.flows ?? 0);
     } catch (error) {
@@ -97,7 +110,7 @@ export class Lab {
 
   /** Moves the shared addresses to a firewall, as keepalived would. */
   async activate(active: FirewallName): Promise<void> {
-    const addresses = [`${INSIDE_GATEWAY}/16 dev lan`, `${OUTSIDE_ADDRESS}/16 dev wan`];
+    const addresses = this.sharedAddresses();
     await Promise.all(
       this.firewalls.map((fw) => {
         const verb = fw === active ? 'replace' : 'del';
@@ -110,6 +123,15 @@ export class Lab {
     await Promise.all(
       (['client', 'server'] as const).map((node) => this.ip(node, ['neighbour flush all nud all'])),
     );
+  }
+
+  /** The addresses that move with the active role, as `ip address add` takes them. */
+  sharedAddresses(): string[] {
+    const { hasIpv6, sharedAddresses = [] } = this.options;
+    // Without nodad an IPv6 address is of no use for its first second.
+    const v6 = [`${INSIDE_GATEWAY6}/64 dev lan nodad`, `${OUTSIDE_ADDRESS6}/64 dev wan nodad`];
+    const v4 = [`${INSIDE_GATEWAY}/16 dev lan`, `${OUTSIDE_ADDRESS}/16 dev wan`];
+    return [...v4, ...(hasIpv6 ? v6 : []), ...sharedAddresses];
   }
 
   /** Pulls a firewall's data cables (inside and outside), at the switch. */
@@ -173,7 +195,7 @@ export class Lab {
     await run(['ip', '-n', this.namespace(node), '-batch', '-'], { input: `${commands.join('\n')}\n` });
   }
 
-  private async build(isLoose: boolean): Promise<void> {
+  private async build(): Promise<void> {
     for (const node of this.nodes()) await addNamespace(this.namespace(node));
     for (const node of this.nodes()) await this.ip(node, ['link set lo up']);
     const hasBridgedSync = this.firewalls.length > 2;
@@ -184,24 +206,34 @@ export class Lab {
       `link set ${name} up`,
     ]);
     await this.ip('switch', bridgeCommands);
-    await this.attach('client', 'eth0', 'br0', `${CLIENT_ADDRESS}/16`);
-    await this.attach('server', 'eth0', 'br1', `${SERVER_ADDRESS}/16`);
+    await this.attach('client', 'eth0', 'br0', [`${CLIENT_ADDRESS}/16`, 'fd00:1::100/64']);
+    await this.attach('server', 'eth0', 'br1', [`${SERVER_ADDRESS}/16`, 'fd00:2::100/64']);
     for (const [index, fw] of this.firewalls.entries()) {
-      await this.attach(fw, 'lan', 'br0', `10.1.0.${index + 1}/16`);
-      await this.attach(fw, 'wan', 'br1', `10.2.0.${index + 1}/16`);
-      if (hasBridgedSync) await this.attach(fw, 'sync', 'br9', `10.9.0.${index + 1}/24`);
+      await this.attach(fw, 'lan', 'br0', [`10.1.0.${index + 1}/16`, `fd00:1::${index + 1}/64`]);
+      await this.attach(fw, 'wan', 'br1', [`10.2.0.${index + 1}/16`, `fd00:2::${index + 1}/64`]);
+      if (hasBridgedSync) await this.attach(fw, 'sync', 'br9', [`10.9.0.${index + 1}/24`]);
     }
     if (!hasBridgedSync) await this.joinByCable();
-    for (const fw of this.firewalls) await this.configure(fw, isLoose);
+    for (const fw of this.firewalls) await this.configure(fw);
     await this.ip('client', [`route add default via ${INSIDE_GATEWAY}`]);
+    if (this.options.hasIpv6) {
+      await this.ip('client', [`route add default via ${INSIDE_GATEWAY6}`]);
+      await this.ip('server', [`route add fd00:1::/64 via ${OUTSIDE_ADDRESS6}`]);
+    }
     await this.activate('fw1');
   }
 
-  private async attach(node: NodeName, device: string, bridge: string, address: string): Promise<void> {
+  private async attach(
+    node: NodeName,
+    device: string,
+    bridge: string,
+    [v4, v6]: readonly string[],
+  ): Promise<void> {
     const port = `${node}${device}`.slice(0, 15);
     await this.ip(node, [
       `link add ${device} type veth peer name ${port} netns ${this.namespace('switch')}`,
-      `address add ${address} dev ${device}`,
+      `address add ${v4} dev ${device}`,
+      ...(v6 !== undefined && this.options.hasIpv6 ? [`address add ${v6} dev ${device} nodad`] : []),
       `link set ${device} up`,
     ]);
     await this.ip('switch', [`link set ${port} master ${bridge} up`]);
@@ -214,14 +246,16 @@ export class Lab {
     }
   }
 
-  private async configure(fw: FirewallName, isLoose: boolean): Promise<void> {
+  private async configure(fw: FirewallName): Promise<void> {
+    const { isLoose, hasIpv6, ruleset = FIREWALL_RULESET } = this.options;
     const settings = {
       'net/ipv4/ip_forward': 1,
+      ...(hasIpv6 ? { 'net/ipv6/conf/all/forwarding': 1 } : {}),
       'net/netfilter/nf_conntrack_tcp_loose': isLoose ? 1 : 0,
       'net/netfilter/nf_conntrack_events': 1,
     };
     // The rules come first: loading them loads connection tracking where it is a module.
-    await this.exec(fw, ['nft', '-f', '-'], { input: FIREWALL_RULESET });
+    await this.exec(fw, ['nft', '-f', '-'], { input: ruleset });
     const script = Object.entries(settings).map(([path, value]) => `echo ${value} > /proc/sys/${path}`);
     const result = await this.tryExec(fw, ['sh', '-ec', script.join('\n')]);
     if (result.code === 0) return;

@@ -3,6 +3,8 @@
 /** The address that both firewalls take turns to have on each side, and that SNAT writes. */
 export const INSIDE_GATEWAY = '10.1.0.254';
 export const OUTSIDE_ADDRESS = '10.2.0.254';
+export const INSIDE_GATEWAY6 = 'fd00:1::254';
+export const OUTSIDE_ADDRESS6 = 'fd00:2::254';
 
 /**
  * Established and related pass, new only from inside, invalid is dropped; the sync link is not tracked. The nat

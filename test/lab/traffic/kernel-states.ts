@@ -1,0 +1,46 @@
+/** What a firewall's kernel says of the flows that are not seen to talk: their state, and how long they have left. */
+import type { FirewallName, Lab } from '../lab.js';
+import { kindOf } from './kinds.js';
+
+interface Expected {
+  readonly kind: string;
+  readonly state: string;
+  /** Seconds that a flow may have left: not about to expire, and not more than this state is ever given. */
+  readonly leastS: number;
+  readonly mostS: number;
+}
+
+const EXPECTED: readonly Expected[] = [
+  { kind: 'tcp4-idle', state: 'ESTABLISHED', leastS: 400_000, mostS: 432_000 },
+  { kind: 'tcp4-half-closed-down', state: 'CLOSE_WAIT', leastS: 20, mostS: 60 },
+  { kind: 'tcp4-half-closed-up', state: 'CLOSE_WAIT', leastS: 20, mostS: 60 },
+  // Nothing refreshes it, so it may be about to go.
+  { kind: 'tcp4-time-wait', state: 'TIME_WAIT', leastS: 0, mostS: 120 },
+];
+
+/** TIME_WAIT itself. Milliseconds since those flows were closed, after which they may be gone. */
+const TIME_WAIT_MS = 110_000;
+
+/** Sentences on what is not as it has to be; none when all is. */
+export async function wrongStates(
+  lab: Lab,
+  fw: FirewallName,
+  count: number,
+  openedMs: number,
+): Promise<string[]> {
+  const lines = (await lab.exec(fw, ['conntrack', '-L', '-p', 'tcp'])).split('\n');
+  const isGone = performance.now() - openedMs > TIME_WAIT_MS;
+  return EXPECTED.filter(({ state }) => state !== 'TIME_WAIT' || !isGone).flatMap((expected) => {
+    const { kind, state, leastS, mostS } = expected;
+    const flows = lines.filter((line) => line.includes(` dport=${kindOf(kind).port} `));
+    const right = flows.filter((line) => {
+      const [, leftS, found] = /^tcp +6 (\d+) (\S+) /.exec(line) ?? [];
+      return found === state && Number(leftS) >= leastS && Number(leftS) <= mostS;
+    });
+    if (right.length === count) return [];
+    const wrong = flows.find((line) => !right.includes(line)) ?? `there are ${flows.length}`;
+    return [
+      `${kind} on ${fw}: ${right.length} of ${count} are ${state} with ${leastS}..${mostS} s left: ${wrong}`,
+    ];
+  });
+}

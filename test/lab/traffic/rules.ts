@@ -1,0 +1,101 @@
+/**
+ * The rules of both firewalls for the kinds of traffic. After `FREEZE_RULES` nothing new passes, so a flow that is not
+ * in the table, or is there with a wrong address, mark, label or zone, is silent for good.
+ */
+import { INSIDE4, INSIDE6, KINDS, kindOf, SHARED4, SHARED6 } from './kinds.js';
+
+export const MARK = 0x77;
+export const LABEL = 9;
+export const ZONE = 7;
+
+const port = (name: string): number => kindOf(name).port;
+
+/** Destination translation for all that is opened from outside. */
+function destinationRules(family: 4 | 6): string[] {
+  return KINDS.filter(
+    ({ opener, target }) => opener === 'outside' && target.includes(':') === (family === 6),
+  ).map(({ protocol, target, port, servicePort }) => {
+    const to = family === 6 ? `[${INSIDE6}]:${servicePort}` : `${INSIDE4}:${servicePort}`;
+    return `ip${family === 6 ? '6' : ''} daddr ${target} ${protocol} dport ${port} dnat to ${to}`;
+  });
+}
+
+/** Rules that only let the kind's packets through while the flow has what the rule at its birth gave it. */
+function keptRules(name: string, has: string): string {
+  const number = port(name);
+  return `
+    ct state established tcp dport ${number} ${has} accept
+    ct state established tcp sport ${number} ${has} accept
+    ct state established tcp dport ${number} drop
+    ct state established tcp sport ${number} drop`;
+}
+
+export const TRAFFIC_RULES = `
+table inet filter {
+  chain forward {
+    type filter hook forward priority 0; policy drop;
+    ct state invalid counter drop${keptRules('tcp4-mark', `ct mark ${MARK}`)}${keptRules('tcp4-label', `ct label ${LABEL}`)}
+    ct state established,related accept
+    udp dport ${port('udp4-one-way-up')} ct mark ${MARK} accept
+    ct state new jump openings
+    counter
+  }
+  chain openings {
+    iifname "lan" accept
+    ct status dnat accept
+  }
+  chain one-way {
+    type filter hook prerouting priority -150;
+    udp dport ${port('udp4-one-way-up')} ct mark set ${MARK}
+  }
+  chain input {
+    type filter hook input priority 0; policy drop;
+    ct state established,related accept
+    iifname { "lo", "sync" } accept
+    ip protocol { icmp, vrrp } accept
+    ip6 nexthdr { icmpv6, vrrp } accept
+  }
+  chain births {
+    type filter hook prerouting priority -150;
+    ct state new tcp dport ${port('tcp4-mark')} ct mark set ${MARK}
+    ct state new tcp dport ${port('tcp4-label')} ct label set ${LABEL}
+  }
+  chain zones {
+    type filter hook prerouting priority -300;
+    iifname "lan" tcp dport ${port('tcp4-zone')} ct zone set ${ZONE}
+    iifname "wan" tcp sport ${port('tcp4-zone')} ct zone set ${ZONE}
+  }
+  chain untracked-in { type filter hook prerouting priority -300; iifname "sync" notrack; }
+  chain untracked-out { type filter hook output priority -300; oifname "sync" notrack; }
+}
+table ip nat {
+  chain pre {
+    type nat hook prerouting priority -100;
+    ${destinationRules(4).join('\n    ')}
+  }
+  chain post {
+    type nat hook postrouting priority 100;
+    oifname "lan" tcp dport ${port('tcp4-dnat-snat')} snat to 10.1.0.254
+    oifname "wan" ip protocol gre accept
+    oifname "wan" tcp dport ${port('tcp4-masquerade')} masquerade
+    oifname "wan" ip saddr 10.1.0.0/16 snat to ${SHARED4}
+  }
+}
+table ip6 nat {
+  chain pre {
+    type nat hook prerouting priority -100;
+    ${destinationRules(6).join('\n    ')}
+  }
+  chain post {
+    type nat hook postrouting priority 100;
+    oifname "wan" tcp dport ${port('tcp6-routed')} accept
+    oifname "wan" ip6 saddr fd00:1::/64 snat to ${SHARED6}
+  }
+}
+`;
+
+/**
+ * Nothing new passes any more; what is expected still does. A flow that nobody answers is new for ever: those are known
+ * by the mark that they got before.
+ */
+export const FREEZE_RULES = 'flush chain inet filter openings\nflush chain inet filter one-way\n';
