@@ -182,3 +182,18 @@ export const FIFO_READS = 8;
  * passes in any case. Milliseconds; the kernel ends it by itself too.
  */
 export const GATE_MAX_MS = 5000;
+/** A replica is ready when it was proven for so long, and no longer so when it was out of it for so long. Milliseconds. */
+export const READY_PROVEN_MS = 5000;
+/** A hot kernel that is further behind its replica is not ready. Milliseconds. */
+export const HOT_LAG_MAX_MS = 1000;
+/** Time between two looks whether this node is ready. Milliseconds. */
+export const READY_LOOK_MS = 100;
+/** Time between two checks of what a takeover needs of this kernel. Milliseconds. */
+export const CHECK_INTERVAL_MS = 60_000;
+/** Time between two steps of such a check, and slots looked at in one: a million flows take five seconds of 3 %. */
+export const CHECK_STEP_MS = 10;
+export const NEEDS_SLOTS = 2048;
+/** Names of helpers that a check asks the kernel for; the kernel itself has a dozen. */
+export const HELPERS_MAX = 16;
+/** Time between two looks whether the track file still says what was written. Milliseconds. */
+export const TRACK_FILE_LOOK_MS = 1000;

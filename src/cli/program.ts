@@ -10,6 +10,7 @@ import { addFailover } from './commands/failover.js';
 import { addFlows } from './commands/flows.js';
 import { addFlush } from './commands/flush.js';
 import { addKey } from './commands/key.js';
+import { addReady } from './commands/ready.js';
 import { addReload } from './commands/reload.js';
 import { addResync } from './commands/resync.js';
 import { addStatus } from './commands/status.js';
@@ -43,6 +44,7 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
     addFailover,
     addResync,
     addVerify,
+    addReady,
     addCommit,
     addFlush,
     addFlows,

@@ -124,7 +124,7 @@ function heardText({ node, silentMs, hearsUsMs }: LinkHeard): string {
   return `${node} heard ${ago(silentMs)}, hears us ${ago(hearsUsMs)}`;
 }
 
-function lastLines({ lastPromote, audit, mode, sendKeyId, vrrp, gate }: StatusReport): string[] {
+function lastLines({ lastPromote, audit, mode, sendKeyId, vrrp, gate, ready }: StatusReport): string[] {
   const { isRunning, reason, runs, unclean, repaired, lastDurationMs } = audit;
   const what = isRunning ? `${reason} runs; ` : '';
   const found = `${grouped(runs)} so far (${grouped(unclean)} unclean), ${grouped(repaired)} flows put right`;
@@ -136,6 +136,7 @@ function lastLines({ lastPromote, audit, mode, sendKeyId, vrrp, gate }: StatusRe
     ...(lastPromote === null ? [] : promoteDetails(lastPromote).map((line) => `  ${line}`)),
     `audits: ${what}${found}${took}`,
     ...(vrrp === null ? [] : [vrrpLine(vrrp)]),
+    ready.isReady ? 'ready to take over' : `NOT ready to take over: ${ready.reasons.join('; ')}`,
     ...(gate.state === 'none' ? [] : [`gate: ${gateText(gate)}`]),
   ];
 }

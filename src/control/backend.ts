@@ -6,6 +6,7 @@ import type {
   FlushReport,
   LogLevel,
   Progress,
+  ReadyReport,
   ReloadReport,
   ResyncKind,
   ResyncReport,
@@ -38,6 +39,8 @@ export interface ControlBackend {
   countFlows(request: FlowsRequest, signal: AbortSignal): Promise<number>;
   setLogLevel(level: LogLevel): void;
   reload(): Promise<ReloadReport>;
+  /** `isChecked`: after a new look at what a takeover needs of the kernel. */
+  ready(isChecked: boolean): Promise<ReadyReport>;
 }
 
 /** Why a control call did not happen: `invalid` the request is wrong, `refused` not now, `failed` it was tried. */

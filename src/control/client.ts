@@ -18,6 +18,7 @@ import type {
   FlowTableName,
   FlushReport,
   LogLevel,
+  ReadyReport,
   ReloadReport,
   ResyncKind,
   ResyncReport,
@@ -108,6 +109,10 @@ export class ControlClient {
 
   async setLogLevel(level: LogLevel): Promise<void> {
     await this.#short(this.#methods.SetLogLevel, { level });
+  }
+
+  ready(isChecked: boolean): Promise<ReadyReport> {
+    return this.#short(this.#methods.Ready, { isChecked });
   }
 
   reload(): Promise<ReloadReport> {

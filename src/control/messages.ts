@@ -179,6 +179,15 @@ export interface GateReport {
   problem: string;
 }
 
+/** `conntwin ready`: may this node take over now without a loss? */
+export interface ReadyReport {
+  isReady: boolean;
+  /** Why not, in sentences. */
+  reasons: string[];
+  /** 0 ready, 1 not. */
+  exitCode: number;
+}
+
 /** `conntwin status`. */
 export interface StatusReport {
   node: string;
@@ -217,6 +226,7 @@ export interface StatusReport {
   quarantined: number;
   /** Null where the configuration names no FIFO. */
   vrrp: VrrpReport | null;
+  ready: ReadyReport;
   gate: GateReport;
 }
 

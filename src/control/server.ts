@@ -28,6 +28,7 @@ import {
   type FlushReport,
   LOG_LEVELS,
   RESYNC_KINDS,
+  type ReadyReport,
   type ReloadReport,
   type ResyncReport,
   ROLES,
@@ -154,6 +155,9 @@ export class ControlServer {
         return {};
       }),
       Reload: this.#short<object, ReloadReport>('Reload', () => backend.reload()),
+      Ready: this.#short<{ isChecked: boolean }, ReadyReport>('Ready', ({ isChecked }) =>
+        backend.ready(isChecked),
+      ),
     };
   }
 

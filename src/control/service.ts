@@ -9,6 +9,7 @@ import type {
   FlowsRequest,
   FlushReport,
   Progress,
+  ReadyReport,
   ReloadReport,
   ResyncReport,
   StatusReport,
@@ -31,6 +32,7 @@ export interface ControlMethods {
   CountFlows: MethodDefinition<FlowsRequest, { count: number }>;
   SetLogLevel: MethodDefinition<{ level: string }, object>;
   Reload: MethodDefinition<object, ReloadReport>;
+  Ready: MethodDefinition<{ isChecked: boolean }, ReadyReport>;
 }
 
 /** proto/conntwin.proto stands two levels up from src/control, three from dist/src/control. */

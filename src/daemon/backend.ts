@@ -8,6 +8,7 @@ import type {
   FlowTableName,
   FlushReport,
   LogLevel,
+  ReadyReport,
   ReloadReport,
   ResyncKind,
   ResyncReport,
@@ -32,6 +33,7 @@ export interface BackendParts {
   readonly status: () => StatusReport;
   readonly setLogLevel: (level: LogLevel) => void;
   readonly reload: () => ReloadReport;
+  readonly ready: (isChecked: boolean) => Promise<ReadyReport>;
   /** Gives the core a turn: work was added. */
   readonly wake: () => void;
 }
@@ -101,6 +103,10 @@ export class DaemonBackend implements ControlBackend {
 
   setLogLevel(level: LogLevel): void {
     this.#parts.setLogLevel(level);
+  }
+
+  ready(isChecked: boolean): Promise<ReadyReport> {
+    return this.#parts.ready(isChecked);
   }
 
   async reload(): Promise<ReloadReport> {

@@ -9,6 +9,7 @@ import { CommitTimeouts } from '../failover/commit-timeouts.js';
 import { CounterMap } from '../flow/counters.js';
 import type { Log } from '../flow/log.js';
 import { Kernel } from '../kernel/kernel.js';
+import { RulesetReader } from '../kernel/ruleset.js';
 import { readSysctl } from '../kernel/sysctl.js';
 import { SLICE_BUDGET_MS } from '../limits.js';
 import { DaemonBackend } from './backend.js';
@@ -23,9 +24,12 @@ import { Logger, type LogThreshold } from './logger.js';
 import { Loop } from './loop.js';
 import { MetricsServer } from './metrics.js';
 import { Operations } from './operations.js';
+import { ReadyWatch } from './ready-watch.js';
 import { reloadConfig } from './reload.js';
 import { readBootId, StateFile } from './state-file.js';
 import { statusReport } from './status-report.js';
+import { TakeoverCheck } from './takeover-check.js';
+import { TrackFile } from './track-file.js';
 import { packageVersion } from './version.js';
 import { Vrrp } from './vrrp.js';
 
@@ -74,6 +78,7 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
   const loop = new Loop(core, () => links.read(SLICE_BUDGET_MS));
   const operations = new Operations(core);
   let vrrp: Vrrp | undefined;
+  const ready = watchReady(config, core, kernel, () => vrrp, log, open);
   const startedAt = performance.now();
   const status = () =>
     statusReport({
@@ -88,6 +93,7 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
       gate: () => gate?.report ?? NO_GATE,
       sendKeyId: () => keys.sendKeyId,
       vrrp: () => vrrp,
+      ready: () => ready,
     });
   const reload = () => reloadConfig(config, keys, log);
   const backend = new DaemonBackend({
@@ -97,6 +103,7 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
     status,
     setLogLevel: (level) => logger.setLevel(level),
     reload,
+    ready: async (isChecked) => (isChecked ? ready.checked() : ready.report()),
     wake: () => loop.wake(),
   });
   open.push(
@@ -124,6 +131,34 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
   vrrp = openVrrp(config, core, loop, { log, counters });
   if (vrrp !== undefined) open.push(vrrp);
   return core;
+}
+
+/** Is this node ready to take over, and what is missing here? */
+function watchReady(
+  { failover }: Config,
+  core: Core,
+  kernel: Kernel,
+  vrrp: () => Vrrp | undefined,
+  log: Log,
+  open: Closer[],
+): ReadyWatch {
+  const check = new TakeoverCheck({
+    table: core.table,
+    kernel,
+    events: () => readSysctl('events'),
+    rules: () => new RulesetReader(),
+  });
+  open.push(check);
+  const ready = new ReadyWatch({
+    core,
+    check,
+    trackFile: failover.trackFile === undefined ? undefined : new TrackFile(failover.trackFile, log),
+    vrrpProblems: () => vrrp()?.problems() ?? [],
+    hotLagMs: () => undefined,
+    log,
+  });
+  open.push(ready);
+  return ready;
 }
 
 /** keepalived is listened to at the end: its word is followed from the first line on. */

@@ -91,6 +91,12 @@ const GAUGES: Record<string, [help: string, labels: string[], read: (status: Sta
     (s) =>
       s.peers.map(({ node: peer }) => [{ peer }, s.settingsDiffering.filter((d) => d.node === peer).length]),
   ],
+  ready: ['1 when this node may take over without a loss', [], (s) => [[{}, Number(s.ready.isReady)]]],
+  vrrp_fifo_held: [
+    '1 when keepalived has the FIFO open',
+    [],
+    (s) => (s.vrrp === null ? [] : [[{}, Number(s.vrrp.isHeld)]]),
+  ],
   quarantined_records: ['Refused records that are kept', [], (s) => [[{}, s.quarantined]]],
 };
 

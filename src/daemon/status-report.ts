@@ -17,6 +17,7 @@ import { SILENT_NEVER_MS } from '../wire/control-messages.js';
 import type { Core } from './core.js';
 import { PRIORITY_CHANGE } from './jobs.js';
 import type { Operations } from './operations.js';
+import type { ReadyWatch } from './ready-watch.js';
 import type { Vrrp } from './vrrp.js';
 
 export interface StatusSources {
@@ -34,6 +35,7 @@ export interface StatusSources {
   readonly sendKeyId: () => number;
   /** Undefined: no FIFO is configured. */
   readonly vrrp: () => Vrrp | undefined;
+  readonly ready: () => ReadyWatch;
 }
 
 /** The sums of an owner's image as text: equal text on two nodes means equal flows. */
@@ -91,6 +93,7 @@ export function statusReport(from: StatusSources): StatusReport {
     settingsDiffering: replicator.settingsDiffering(),
     quarantined: replicator.quarantine.length,
     vrrp: from.vrrp()?.report() ?? null,
+    ready: from.ready().report(),
     gate: from.gate(),
   };
 }
@@ -150,7 +153,7 @@ function warningsOf(
     warnings.push('another daemon uses the name of this node: give each node a name of its own');
   if (replicator.isLinkForeign)
     warnings.push('frames on the links cannot be opened: have all nodes the same keys?');
-  warnings.push(...(from.vrrp()?.warnings() ?? []));
+  warnings.push(...(from.vrrp()?.warnings() ?? []), ...from.ready().warnings());
   for (const p of peers) warnings.push(...peerWarnings(from.core, p));
   for (const link of links) warnings.push(...linkWarnings(link));
   for (const { node, name, mine, theirs } of replicator.settingsDiffering())

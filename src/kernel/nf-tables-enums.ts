@@ -12,7 +12,9 @@ export const NFNL_MSG_BATCH_END = 0x11;
 export const NFT_MSG_NEWTABLE = 0;
 export const NFT_MSG_DELTABLE = 2;
 export const NFT_MSG_NEWCHAIN = 3;
+export const NFT_MSG_GETCHAIN = 4;
 export const NFT_MSG_NEWRULE = 6;
+export const NFT_MSG_GETRULE = 7;
 export const NFT_MSG_NEWSET = 9;
 export const NFT_MSG_NEWSETELEM = 12;
 export const NFT_MSG_NEWOBJ = 18;
@@ -56,6 +58,9 @@ export const NFTA_COUNTER_PACKETS = 2;
 // expressions, linux/netfilter/nf_tables.h
 export const NFTA_EXPR_NAME = 1;
 export const NFTA_EXPR_DATA = 2;
+
+// enum nft_match_attributes, linux/netfilter/nf_tables_compat.h; enum nft_target_attributes is alike
+export const NFTA_MATCH_NAME = 1;
 export const NFTA_DATA_VALUE = 1;
 export const NFTA_DATA_VERDICT = 2;
 export const NFTA_VERDICT_CODE = 1;

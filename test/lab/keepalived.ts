@@ -70,8 +70,8 @@ export class Keepalived {
     copyFileSync(join(repositoryRoot(), 'config/keepalived/notify.sh'), script);
     let config = readFileSync(sample, 'utf8')
       .replace(/router_id .*/, `router_id ${this.name}`)
-      .replace('/run/conntwin/vrrp.fifo conntwin conntwin', fifo)
-      .replace('/run/conntwin/ready', trackFile)
+      .replaceAll('/run/conntwin/vrrp.fifo conntwin conntwin', fifo)
+      .replaceAll('/run/conntwin/ready', trackFile)
       // A script must be allowed to stand in a directory of the lab.
       .replace(/^\s*enable_script_security\n/m, '')
       .replace('/etc/keepalived/conntwin-notify.sh', `"/bin/sh ${script}"`)

@@ -7,7 +7,8 @@ export const INSIDE_GATEWAY6 = 'fd00:1::254';
 export const OUTSIDE_ADDRESS6 = 'fd00:2::254';
 
 /**
- * Established and related pass, new only from inside, invalid is dropped; the sync link is not tracked. The nat
+ * Established and related pass, new only from inside, invalid is dropped; the sync link is not tracked, nor is VRRP (SNAT
+ * would translate its adverts, and VRRP 3 has the addresses in its checksum). The nat
  * chains of both families must exist or an injected NAT flow is never translated, and the label rule must, or the
  * kernel drops labels without a word; it labels pings.
  */
@@ -30,8 +31,8 @@ table inet filter {
     type filter hook prerouting priority -150;
     ip protocol icmp ct label set 7
   }
-  chain untracked-in { type filter hook prerouting priority -300; iifname "sync" notrack; }
-  chain untracked-out { type filter hook output priority -300; oifname "sync" notrack; }
+  chain untracked-in { type filter hook prerouting priority -300; iifname "sync" notrack; meta l4proto vrrp notrack; }
+  chain untracked-out { type filter hook output priority -300; oifname "sync" notrack; meta l4proto vrrp notrack; }
 }
 table ip nat {
   chain post { type nat hook postrouting priority 100; oifname "wan" snat to ${OUTSIDE_ADDRESS}; }

@@ -1,4 +1,5 @@
 /** A lab whose two daemons are driven by real keepalived processes: nobody else says who is primary. */
+import type { Role } from '../../src/control/messages.js';
 import { eventually } from './deadline.js';
 import { Keepalived, type KeepalivedOptions, vrrpPaths } from './keepalived.js';
 import { type FirewallName, Lab, type LabOptions } from './lab.js';
@@ -60,6 +61,13 @@ export class VrrpPair {
       throw new Error(
         `${primary} is ${seen}; replica ${JSON.stringify(replica)}; ${first.warnings}; ${second.warnings}`,
       );
+    });
+  }
+
+  /** Waits until a firewall has the role. */
+  async settledRole(fw: 'fw1' | 'fw2', role: Role, withinMs = 10_000): Promise<void> {
+    await eventually(`${fw} is ${role}`, { withinMs }, async () => {
+      return (await this[fw].daemon.status()).role === role;
     });
   }
 

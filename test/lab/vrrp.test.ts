@@ -15,11 +15,6 @@ beforeAll(async () => {
 });
 afterAll(() => pair?.close());
 
-const becomes = (fw: 'fw1' | 'fw2', role: string) =>
-  eventually(`${fw} is ${role}`, { withinMs: WITHIN_MS }, async () => {
-    return (await pair[fw].daemon.status()).role === role;
-  });
-
 /** Says it in a firewall's FIFO as keepalived does, beside the real one. */
 function say(fw: 'fw1' | 'fw2', state: string): void {
   const fifo = openSync(vrrpPaths(pair.lab, fw).fifo, constants.O_RDWR | constants.O_NONBLOCK);
@@ -38,9 +33,9 @@ test('a cluster that starts cold gets a primary, though nobody has a replica of 
 test('a keepalived killed on the master: the other firewall gets addresses, role and flows', async () => {
   await pair.fw1.keepalived.kill();
   await pair.fw1.keepalived.dropAddresses();
-  await becomes('fw2', 'primary');
+  await pair.settledRole('fw2', 'primary');
   const promoted = await eventually('the promote has ended', { withinMs: WITHIN_MS }, async () => {
-    return (await pair.fw2.daemon.status()).lastPromote;
+    return (await pair.fw2.daemon.status()).lastPromote ?? undefined;
   });
   expect(promoted).toMatchObject({ committed: FLOWS, rejected: 0, sources: ['fw1'] });
   expect(await pair.fw2.keepalived.hasAddresses()).toBe(true);
@@ -74,8 +69,8 @@ test('what keepalived said while the daemon was away is followed when it is back
   await pair.fw1.keepalived.stop();
   await pair.fw2.keepalived.becomes('MASTER');
   await pair.fw2.daemon.start();
-  await becomes('fw2', 'primary');
-  await becomes('fw1', 'backup');
+  await pair.settledRole('fw2', 'primary');
+  await pair.settledRole('fw1', 'backup');
   await pair.fw1.keepalived.start();
   await pair.settled('fw1');
   await pair.verified();

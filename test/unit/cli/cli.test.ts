@@ -255,6 +255,22 @@ describe('failover and commit', () => {
   });
 });
 
+describe('ready', () => {
+  test('exits 0 when the node may take over', async () => {
+    const { code, out } = await call('ready');
+    expect([code, out, backend.asked]).toEqual([0, 'ready\n', ['ready false']]);
+  });
+
+  test('exits 1 with the reasons, after a new check if asked for, also as JSON', async () => {
+    backend.report.ready = { isReady: false, reasons: ['the replica of fw1 is not proven'], exitCode: 1 };
+    const { code, out } = await call('ready --check');
+    expect([code, out]).toEqual([1, 'NOT ready\n! the replica of fw1 is not proven\n']);
+    const json = await call('ready --json');
+    expect([json.code, JSON.parse(json.out)]).toEqual([1, backend.report.ready]);
+    expect(backend.asked).toEqual(['ready true', 'ready false']);
+  });
+});
+
 describe('verify', () => {
   test('exits 0 when all is equal', async () => {
     const { code, out } = await call('verify');

@@ -116,6 +116,7 @@ export function sampleStatus(): StatusReport {
       lastDurationMs: 33.25,
     },
     lastPromote: PROMOTE,
+    ready: { isReady: true, reasons: [], exitCode: 0 },
     vrrp: { fifo: '/run/conntwin/vrrp.fifo', name: 'edge', state: 'MASTER', isHeld: true, changes: 3 },
     warnings: ['the sync link is not sealed'],
     counters: { 'frame.truncated': 3, 'netlink.malformed': 1 },
@@ -201,6 +202,11 @@ export class FakeBackend implements ControlBackend {
       this.batchesTaken++;
     }
     return { count: this.batches.length };
+  }
+
+  async ready(isChecked: boolean) {
+    this.#note(`ready ${isChecked}`);
+    return this.report.ready;
   }
 
   async countFlows(request: FlowsRequest) {

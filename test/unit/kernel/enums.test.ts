@@ -18,6 +18,7 @@ const HEADERS = [
   'linux/netfilter/nf_conntrack_tcp.h',
   'linux/netfilter/nf_conntrack_sctp.h',
   'linux/netfilter/nf_tables.h',
+  'linux/netfilter/nf_tables_compat.h',
   'linux/netfilter_ipv4.h',
   'linux/rtnetlink.h',
   'linux/if_packet.h',

@@ -1,0 +1,91 @@
+/** Watches whether this node is ready to take over, tells keepalived by the track file, and answers `conntwin ready`. */
+import type { ReadyReport } from '../control/messages.js';
+import { Readiness, type ReadyView, type Verdict } from '../failover/readiness.js';
+import type { Log } from '../flow/log.js';
+import { READY_LOOK_MS } from '../limits.js';
+import type { Core } from './core.js';
+import type { TakeoverCheck } from './takeover-check.js';
+import type { TrackFile } from './track-file.js';
+
+export interface ReadyWatchParts {
+  readonly core: Core;
+  readonly check: TakeoverCheck;
+  /** Undefined: none is configured. */
+  readonly trackFile: TrackFile | undefined;
+  /** Why keepalived would not be heard, in sentences. */
+  readonly vrrpProblems: () => readonly string[];
+  readonly hotLagMs: () => number | undefined;
+  readonly log: Log;
+}
+
+export class ReadyWatch {
+  readonly #parts: ReadyWatchParts;
+  readonly #readiness = new Readiness();
+  readonly #timer: NodeJS.Timeout;
+  #verdict: Verdict = { isReady: false, reasons: ['starting'] };
+
+  constructor(parts: ReadyWatchParts) {
+    this.#parts = parts;
+    this.#look();
+    this.#timer = setInterval(() => this.#look(), READY_LOOK_MS);
+  }
+
+  report(): ReadyReport {
+    const { isReady, reasons } = this.#verdict;
+    return { isReady, reasons: [...reasons], exitCode: isReady ? 0 : 1 };
+  }
+
+  /** The same after a new check of what a takeover needs of this kernel. */
+  async checked(): Promise<ReadyReport> {
+    await this.#parts.check.check();
+    this.#look();
+    return this.report();
+  }
+
+  /** What an operator should know, in sentences. */
+  warnings(): string[] {
+    const { check, trackFile } = this.#parts;
+    return [...check.problems, ...(trackFile?.problem === undefined ? [] : [trackFile.problem])];
+  }
+
+  /**
+   * The flows of a primary stand in this kernel and go on while its daemon is away: it keeps its weight, or an update
+   * would move the addresses. A backup without a daemon falls behind.
+   */
+  close(): void {
+    clearInterval(this.#timer);
+    if (this.#parts.core.role !== 'primary') this.#parts.trackFile?.say(false, performance.now());
+  }
+
+  #look(): void {
+    const now = performance.now();
+    const verdict = this.#readiness.look(this.#view(), now);
+    const isChanged = verdict.isReady !== this.#verdict.isReady;
+    this.#verdict = verdict;
+    this.#parts.trackFile?.say(verdict.isReady, now);
+    if (!isChanged) return;
+    if (verdict.isReady) this.#parts.log('info', 'ready to take over', { role: this.#parts.core.role });
+    else this.#parts.log('warn', 'not ready to take over', { reasons: verdict.reasons });
+  }
+
+  #view(): ReadyView {
+    const { core, check, vrrpProblems, hotLagMs } = this.#parts;
+    const { replicator } = core;
+    return {
+      role: core.role,
+      isJoining: core.state === 'joining',
+      ownTerm: replicator.term,
+      peers: replicator.peers().map((p) => ({
+        node: p.node,
+        role: p.role,
+        alive: p.alive,
+        silentMs: p.silentMs,
+        isProven: p.myVerdict === 'proven',
+        wasPrimary: p.wasPrimary,
+        primaryTerm: p.primaryTerm,
+      })),
+      hotLagMs: hotLagMs(),
+      problems: [...check.problems, ...vrrpProblems()],
+    };
+  }
+}
