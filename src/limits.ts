@@ -103,6 +103,18 @@ export const COMMIT_SETTLE_MS = 1000;
 export const GRE_COMMIT_S = 86_400;
 /** Flows from which a commit is bulk: the event reader leaves the NEW group, at the price of an audit. */
 export const BULK_MIN_FLOWS = 4096;
+/** Time between two looks at the sequence adjustment of every flow that may have one: FTP control connections. Milliseconds. */
+export const SEQADJ_INTERVAL_MS = 1000;
+/** Flows asked for in one such lap, some 3 us each: 1 % of a core. Where there are more they take turns. */
+export const SEQADJ_POLLS_PER_LAP = 4096;
+/** and in one step of it: a third of a millisecond. */
+export const SEQADJ_BATCH = 128;
+/** Flows that wait to be asked for because their helper was at work; beyond it the lap finds them. */
+export const SEQADJ_HURRY_MAX = 128;
+/** A helper announces a connection and then rewrites the line: after this it has. Milliseconds. */
+export const SEQADJ_HURRY_DELAY_MS = 2;
+/** How long a demote waits for the lap that comes before it. Milliseconds. */
+export const SEQADJ_LAP_MAX_MS = 200;
 /** How long a demote waits for the stream to have said all. Milliseconds. */
 export const DEMOTE_FLUSH_MS = 1000;
 /** Incarnations that are no peers and whose keys are kept: as many as candidates. */

@@ -10,6 +10,7 @@ import { CommitTimeouts } from '../failover/commit-timeouts.js';
 import type { CommitParts } from '../failover/commit-work.js';
 import { ExpectationAudit, type ExpectationAuditParts } from '../failover/expectation-audit.js';
 import type { GatePort, Role, SourceView, StreamPort } from '../failover/ports.js';
+import { SeqadjPoll } from '../failover/seqadj-poll.js';
 import type { PersistedState } from '../failover/state.js';
 import type { Counters } from '../flow/counters.js';
 import { seedFromText } from '../flow/hash.js';
@@ -101,6 +102,7 @@ export class Core {
   readonly jobs: JobQueue;
   readonly idle: IdleClasses;
   readonly timeouts: CommitTimeouts;
+  readonly seqadj: SeqadjPoll;
   readonly roles: RoleChanges;
   readonly #young: YoungFlows | undefined;
   readonly audits: AuditTotals = { reason: '', runs: 0, unclean: 0, repaired: 0, lastDurationMs: 0 };
@@ -126,6 +128,7 @@ export class Core {
     this.generations = new AuditGenerations(this.table);
     this.idle = new IdleClasses(this.table);
     this.timeouts = options.timeouts ?? new CommitTimeouts();
+    this.seqadj = new SeqadjPoll({ kernel: ports.kernel, table: this.table, counters: ports.counters });
     this.#young = options.minAgeMs ? new YoungFlows(this.table, options.minAgeMs) : undefined;
     this.replicator = this.#makeReplicator();
     this.rules = new EventRules({
@@ -134,6 +137,7 @@ export class Core {
       now: () => ports.clock(),
       isPrimary: () => this.replicator.role === 'primary',
       get: (m, at, found) => this.#ask(m, at, found),
+      onHelperAtWork: (slot) => this.seqadj.hurry(slot, ports.clock()),
       ...(options.ignore ? { ignore: options.ignore } : {}),
       ...(options.passes ? { passes: options.passes } : {}),
       ...(options.expectations ? { expectations: options.expectations } : {}),
@@ -174,6 +178,7 @@ export class Core {
     if (isAsked && !hasEvents) this.#emptied++;
     this.#steer(now);
     this.#young?.step(now);
+    this.seqadj.step(now);
     const job = this.jobs.step(now);
     const sequence = this.replicator.sequence;
     this.replicator.isRepairDeferred = this.jobs.current?.priority === PRIORITY_CHANGE;
@@ -214,6 +219,7 @@ export class Core {
       emptied: () => this.#emptied,
       isPrimary: () => this.role === 'primary',
       idle: this.idle,
+      seqadj: this.seqadj,
       ...(this.options.ignore ? { ignore: this.options.ignore } : {}),
       ...(this.options.passes ? { passes: this.options.passes } : {}),
     };

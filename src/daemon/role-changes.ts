@@ -3,6 +3,7 @@ import type { FailoverReport, PromoteReport } from '../control/messages.js';
 import { Demotion } from '../failover/demote.js';
 import type { Role } from '../failover/ports.js';
 import { Promotion } from '../failover/promote.js';
+import { SEQADJ_LAP_MAX_MS } from '../limits.js';
 import { commitProgress, promoteReport } from './commit-reports.js';
 import type { Core } from './core.js';
 import { PRIORITY_CHANGE } from './jobs.js';
@@ -152,12 +153,19 @@ export class RoleChanges {
       core.replicator.term,
       undefined,
     );
+    let lapEndsAt = 0;
     return runSteps(
       core.jobs,
       {
         name: DEMOTE,
         priority: PRIORITY_CHANGE,
-        step: (now) => (demotion.step(now) ? 'done' : 'wait'),
+        step: (now) => {
+          // What has changed without an event goes with the rest.
+          if (lapEndsAt === 0) core.seqadj.startLap();
+          lapEndsAt ||= now + SEQADJ_LAP_MAX_MS;
+          if (!core.seqadj.isLapDone && now < lapEndsAt) return 'wait';
+          return demotion.step(now) ? 'done' : 'wait';
+        },
         progress: () => ({ phase: demotion.phase, done: 0, total: core.table.dirtyCount }),
         result: () => ({
           role: core.role,

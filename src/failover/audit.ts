@@ -26,6 +26,7 @@ import type { AuditGenerations } from './audit-generations.js';
 import { ENOENT } from './errno.js';
 import { KernelTruth, type Passes, ROW_ADDED, ROW_REFUSED, ROW_REPAIRED } from './kernel-truth.js';
 import type { Clock, Emptied } from './ports.js';
+import type { SeqadjPoll } from './seqadj-poll.js';
 import { DONE, GO_ON, runSlice, WAIT } from './slice.js';
 
 /** Slots looked at in one turn of the sweep. */
@@ -51,6 +52,8 @@ export interface AuditParts {
   readonly passes?: Passes;
   /** Takes note of how idle the flows are. */
   readonly idle?: IdleClasses;
+  /** Sees to what changes without an event. */
+  readonly seqadj?: SeqadjPoll;
   readonly log?: Log;
 }
 

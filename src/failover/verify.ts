@@ -22,6 +22,7 @@ import { DEAD, KERNEL, OWNER_UNCLASSIFIED, PENDING, SHADOW } from '../table/slot
 import type { AuditGenerations } from './audit-generations.js';
 import { type FieldName, fieldsThatDiffer } from './fields.js';
 import type { Clock, Emptied } from './ports.js';
+import type { SeqadjPoll } from './seqadj-poll.js';
 import { DONE, GO_ON, runSlice, WAIT } from './slice.js';
 
 const SLOTS_PER_TURN = 1024;
@@ -34,6 +35,7 @@ export interface VerifyParts {
   readonly clock: Clock;
   readonly emptied: Emptied;
   readonly ignore?: (m: Memory, at: number) => boolean;
+  readonly seqadj?: SeqadjPoll;
 }
 
 /** A flow that kernel and table show differently; a record is absent where that side has no flow. */
@@ -230,12 +232,24 @@ export class Verification {
         counters.count('verify.get-failed');
         this.report.isProvable = false;
       } else if (isFound) {
-        if (this.#isAsTable(slot, batch.found, found)) table.setShown(slot, this.#generation);
+        if (this.#isAsTable(slot, batch.found, found) || this.#isMoment(slot, batch.found, found))
+          table.setShown(slot, this.#generation);
         else this.#differ(batch.found, found, slot);
       } else if (slot >= 0 && (table.bits(slot) & (KERNEL | DEAD | PENDING)) === KERNEL) {
         this.#differ(undefined, 0, slot);
       }
     }
+  }
+
+  /**
+   * Only the sequence adjustment differs, of a flow that is asked for it: it changed since the last time, and no event
+   * will ever tell. The poll takes what the kernel has just shown, as it would within the second.
+   */
+  #isMoment(slot: number, m: Memory, at: number): boolean {
+    const { seqadj, counters } = this.#parts;
+    if (slot < 0 || !seqadj?.take(slot, m, at) || !this.#isAsTable(slot, m, at)) return false;
+    counters.count('verify.seqadj');
+    return true;
   }
 
   #differ(kernel: Memory | undefined, at: number, slot: number): void {

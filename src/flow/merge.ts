@@ -197,8 +197,37 @@ export function mergeEvent(
   return normalise(out, outAt);
 }
 
+/**
+ * Writes the record at `at` with the sequence adjustment of `from` to `outAt` (MAX_RECORD_BYTES free, not one of the
+ * inputs), and returns its length. Nothing else of `from` counts.
+ */
+export function withSeqadjOf(
+  m: Memory,
+  at: number,
+  from: Memory,
+  fromAt: number,
+  out: Memory,
+  outAt: number,
+): number {
+  const fixed = offParts(addressBytes(m, at));
+  for (let i = 0; i < fixed >>> 2; i++) out.u32[(outAt >>> 2) + i] = m.u32[(at >>> 2) + i];
+  const end = at + lengthOf(m, at);
+  let p = at + fixed;
+  let to = outAt + fixed;
+  for (; p < end && m.u16[p >>> 1] < PART_SEQADJ_ORIG; p += partBytes(m, p)) to = copyPart(m, p, out, to);
+  for (const type of [PART_SEQADJ_ORIG, PART_SEQADJ_REPLY]) {
+    const part = findPart(from, fromAt, type);
+    if (part >= 0) to = copyPart(from, part, out, to);
+  }
+  for (; p < end; p += partBytes(m, p)) if (m.u16[p >>> 1] > PART_SEQADJ_REPLY) to = copyPart(m, p, out, to);
+  out.u16[(outAt + OFF_LENGTH) >>> 1] = to - outAt;
+  return normalise(out, outAt);
+}
+
+const partBytes = (m: Memory, p: number): number => 4 + ((m.u16[(p >>> 1) + 1] + 3) & ~3);
+
 /** True if the two records have the same part of this type, or neither has one. */
-function partEqual(a: Memory, aAt: number, b: Memory, bAt: number, type: number): boolean {
+export function partEqual(a: Memory, aAt: number, b: Memory, bAt: number, type: number): boolean {
   const p = findPart(a, aAt, type);
   const q = findPart(b, bAt, type);
   if (p < 0 || q < 0) return p === q;

@@ -48,6 +48,8 @@ export interface EventRulesOptions {
   get(m: Memory, at: number, found: Memory): boolean;
   /** Which expectations are replicated; all unless told otherwise. */
   readonly expectations?: ExpectationChoice;
+  /** The helper of this slot's flow has announced a connection, or it has come. */
+  onHelperAtWork?(slot: number): void;
 }
 
 /** True if both records know their ct id and the ids differ: surely two lives. Equal ids prove nothing (F1). */
@@ -73,7 +75,13 @@ export class EventRules implements EventSink {
     this.#table = options.table;
     const { table, counters, expectations: choice } = options;
     const isPrimary = () => options.isPrimary();
-    this.expectations = new ExpectationRules({ table, counters, isPrimary, ...(choice ? { choice } : {}) });
+    this.expectations = new ExpectationRules({
+      table,
+      counters,
+      isPrimary,
+      ...(choice ? { choice } : {}),
+      onHelperAtWork: (slot) => options.onHelperAtWork?.(slot),
+    });
   }
 
   expectation(kind: number, m: Memory, at: number, portId: number): void {

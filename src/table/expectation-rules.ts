@@ -20,6 +20,8 @@ export interface ExpectationRulesOptions {
   readonly counters: Counters;
   isPrimary(): boolean;
   readonly choice?: ExpectationChoice;
+  /** The helper of this slot's flow has announced a connection, or it has come. */
+  onHelperAtWork?(slot: number): void;
 }
 
 export class ExpectationRules {
@@ -40,12 +42,21 @@ export class ExpectationRules {
   event(kind: number, m: Memory, at: number): void {
     const { expectations } = this.#options.table;
     if (this.#isAudited && this.touched.size < EXPECTATIONS_MAX) this.touched.add(expectationKey(m, at));
+    this.#tellOfMaster(m, at);
     if (kind !== EVENT_DESTROY) {
       this.take(m, at);
       return;
     }
     const known = expectations.find(OWNER_SELF, m, at);
     if (known !== undefined) expectations.end(known);
+  }
+
+  #tellOfMaster(m: Memory, at: number): void {
+    const { table, onHelperAtWork } = this.#options;
+    if (onHelperAtWork === undefined) return;
+    writeMasterKey(m, at, this.#flow);
+    const slot = table.find(this.#flow, 0);
+    if (slot >= 0) onHelperAtWork(slot);
   }
 
   /** From now on `touched` says what events told about. Returns the number of the audit. */

@@ -6,6 +6,7 @@ import { KeyedHash } from '../flow/hash.js';
 import { copyRecord, lengthOf, type Memory, OFF_KEY, OFF_TIMEOUT } from '../flow/record.js';
 import { Digests } from './digests.js';
 import { DirtyQueue } from './dirty-queue.js';
+import { HelpedFlows } from './helped-flows.js';
 import { Owners } from './owners.js';
 import { SEGMENTS, segmentOf } from './segment-index.js';
 import { Slab } from './slab.js';
@@ -29,6 +30,8 @@ export abstract class SlotTable {
   readonly hash: KeyedHash;
   readonly owners = new Owners();
   readonly digests = new Digests();
+  /** Flows whose sequence numbers the kernel may adjust. */
+  readonly helped: HelpedFlows;
   protected readonly slots: Slots;
   protected readonly slab: Slab;
   protected readonly dirty: DirtyQueue;
@@ -42,6 +45,7 @@ export abstract class SlotTable {
     this.slab = new Slab(maxRecordBytes);
     this.memory = this.slab.memory;
     this.dirty = new DirtyQueue(this.slots);
+    this.helped = new HelpedFlows(this.memory, this.slots.capacity);
   }
 
   /** Slots with KERNEL: the kernel's table as far as this node has heard. */
@@ -111,6 +115,7 @@ export abstract class SlotTable {
       this.slots.words[word] = record;
       this.slab.release(old, oldLength);
     }
+    this.helped.note(slot, record);
     return true;
   }
 
