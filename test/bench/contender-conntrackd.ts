@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { ended } from '../lab/command.js';
 import { eventually } from '../lab/deadline.js';
 import type { FirewallName, Lab } from '../lab/lab.js';
-import { ACTIVE_GONE_MS, type Contender } from './contender.js';
+import { ACTIVE_GONE_MS, type Contender, type TakeOver } from './contender.js';
 
 const NODES = ['fw1', 'fw2'] as const;
 const TABLE_FLOWS = 2 << 20;
@@ -108,20 +108,39 @@ export class ConntrackdContender implements Contender {
   }
 
   async replicated(): Promise<number> {
+    if (this.options.isHot === true) return this.lab.kernelFlows('fw2');
     return (await this.flows('fw2', 'external')) ?? 0;
   }
 
-  /** The command returns when the commit is through. */
   async commit(): Promise<number> {
+    await this.killActive();
+    await pause(ACTIVE_GONE_MS);
+    return (await this.takeOver()).commitMs;
+  }
+
+  /** It makes no difference between flows. */
+  async learn(): Promise<void> {}
+
+  async killActive(): Promise<void> {
     const active = this.children.get('fw1');
     if (!active) throw new Error('conntrackd of fw1 was not started');
     active.kill('SIGKILL');
     await ended(active);
     this.children.delete('fw1');
-    await pause(ACTIVE_GONE_MS);
+  }
+
+  /** The command returns when the commit is through. Without an external cache there is nothing to commit. */
+  async takeOver(): Promise<TakeOver> {
     const start = performance.now();
-    await this.lab.exec('fw2', ['conntrackd', '-C', this.file('fw2'), '-c']);
-    return performance.now() - start;
+    const toldNs = process.hrtime.bigint();
+    if (this.options.isHot !== true) await this.lab.exec('fw2', ['conntrackd', '-C', this.file('fw2'), '-c']);
+    return {
+      toldNs,
+      commitMs: this.options.isHot ? Number.NaN : performance.now() - start,
+      committed: Number.NaN,
+      kept: Number.NaN,
+      rejected: Number.NaN,
+    };
   }
 
   async longestPauses(): Promise<readonly [undefined, undefined]> {

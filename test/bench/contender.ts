@@ -13,9 +13,25 @@ export interface Contender {
    * firewalls in one kernel measure slower than two machines, by a factor of two.
    */
   commit(): Promise<number>;
+  /** Has the active side learn which flows are live, where it does that. */
+  learn(): Promise<void>;
+  /** Kills the active side's process. */
+  killActive(): Promise<void>;
+  /** Makes the backup take over, as keepalived would; resolves when what it holds is in its kernel. */
+  takeOver(): Promise<TakeOver>;
   /** Longest time its event loop stood still, milliseconds, active and backup; undefined where it does not tell. */
   longestPauses(): Promise<readonly [number | undefined, number | undefined]>;
   stop(): Promise<void>;
+}
+
+export interface TakeOver {
+  /** CLOCK_MONOTONIC when it was told to, nanoseconds. */
+  readonly toldNs: bigint;
+  readonly commitMs: number;
+  /** Flows that it wrote to the kernel, found there as they should be, and could not write; NaN: it does not tell. */
+  readonly committed: number;
+  readonly kept: number;
+  readonly rejected: number;
 }
 
 /** A peer that was killed counts as gone after this time. Milliseconds. */

@@ -137,6 +137,16 @@ export class LabDaemon {
     }
   }
 
+  /** `conntwin resync kernel`: an audit of the whole kernel table, at full speed. */
+  async auditKernel(): Promise<void> {
+    const client = await ControlClient.connect(this.socket);
+    try {
+      await client.resync('kernel');
+    } finally {
+      client.close();
+    }
+  }
+
   /** `conntwin flows count --table external`: what the replicas here hold, asked from this process. */
   async externalFlows(): Promise<number> {
     const client = await ControlClient.connect(this.socket);

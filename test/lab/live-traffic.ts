@@ -53,6 +53,11 @@ export class LiveTraffic {
     return this.state !== undefined && this.state.alive > 0 && this.state.silent === 0;
   }
 
+  /** Forgets the silences so far. */
+  reset(): void {
+    this.client.stdin?.write('reset\n');
+  }
+
   /** Asks every connection for one more answer, ends the traffic and resolves with the report. */
   async finish(): Promise<TrafficState> {
     this.client.stdin?.write('finish\n');

@@ -4,7 +4,8 @@
  *   traffic-program.js client HOST PORT COUNT PAUSE_MS   COUNT connections; on each one byte at a time is sent,
  *                                                        its echo awaited, and PAUSE_MS waited
  * Both write JSON lines to standard output (`TrafficLine`) and end when standard input does. A client that reads a
- * line "finish" asks each connection for one more answer, writes its report and ends.
+ * line "finish" asks each connection for one more answer, writes its report and ends; at "reset" the silences so far are
+ * forgotten.
  */
 import { connect, createServer, type Socket } from 'node:net';
 
@@ -71,6 +72,11 @@ class PingPong {
     return this.isConnected && this.death === undefined;
   }
 
+  /** Only the silence that runs counts from now on. */
+  reset(): void {
+    this.longestMs = 0;
+  }
+
   check(now: number): void {
     if (this.death === undefined && !this.isFinished && now - this.lastMs > GIVE_UP_MS) this.die('silence');
   }
@@ -105,6 +111,10 @@ class TrafficClient {
 
   constructor(host: string, port: number, count: number, pauseMs: number) {
     this.all = Array.from({ length: count }, () => new PingPong(this, host, port, pauseMs));
+  }
+
+  reset(): void {
+    for (const one of this.all) one.reset();
   }
 
   state(): TrafficState {
@@ -164,6 +174,7 @@ function main([what, ...rest]: string[]): void {
   const client = new TrafficClient(host, Number(port), Number(count), Number(pauseMs));
   setInterval(() => client.tick(), REPORT_INTERVAL_MS);
   process.stdin.setEncoding('utf8').on('data', (text: string) => {
+    if (text.includes('reset')) client.reset();
     if (text.includes('finish')) client.isFinishing = true;
   });
 }
