@@ -90,6 +90,17 @@ export const DIFFERENCES_SHOWN = 20;
 export const SUSPICIONS_MAX = 1024;
 /** How long a promote goes on taking what a source that still lives says. Milliseconds. */
 export const SOURCE_LINGER_MS = 1000;
+/** How long a former primary must have stepped back before it is asked what it has: a role travels before the flows. Milliseconds. */
+export const FORMER_SETTLE_MS = 1000;
+/** A former primary that does not answer is asked again after this. Milliseconds. */
+export const ASK_AGAIN_MS = 10_000;
+/** Times that a former primary's flows are absorbed in one tenure, and the pause after the first; four times that after the next. */
+export const ABSORBS_MAX = 3;
+export const ABSORB_PAUSE_MS = 1000;
+/** How long a restarted primary waits for a proven replica of a source before it goes on with what there is. Milliseconds. */
+export const RESUME_PROVE_MS = 10_000;
+/** Two live primaries for this long are a split brain; a planned switch is shorter. Milliseconds. */
+export const SPLIT_BRAIN_MS = 1000;
 /** Tries to create one flow in a commit. */
 export const COMMIT_TRIES = 3;
 /** Flows that a commit names with the reason why they were rejected; the rest are counted. */

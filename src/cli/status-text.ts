@@ -23,11 +23,6 @@ export function statusText(status: StatusReport): string {
 export function problemsOf(status: StatusReport): string[] {
   const problems: string[] = [];
   const alive = status.peers.filter((peer) => peer.alive);
-  for (const peer of alive) {
-    if (status.role === 'primary' && peer.role === 'primary') {
-      problems.push(`split brain: ${peer.node} is primary too, make one of them backup`);
-    }
-  }
   if (status.role === 'fault')
     problems.push('this node is in fault: `conntwin failover backup` when it is mended');
   if (status.state !== 'ready') problems.push('joining: flows are not sorted out yet, wait a moment');
@@ -38,7 +33,12 @@ export function problemsOf(status: StatusReport): string[] {
     if (!inSync && alive.some((peer) => peer.node === node))
       problems.push(`the replica of ${node} is not proven`);
   }
-  return [...problems, ...status.warnings];
+  const isWorst = (warning: string) => warning.startsWith('split brain');
+  return [
+    ...status.warnings.filter(isWorst),
+    ...problems,
+    ...status.warnings.filter((warning) => !isWorst(warning)),
+  ];
 }
 
 function peerProblems({ node, alive, proven, verdict }: PeerReport): string[] {
@@ -49,8 +49,11 @@ function peerProblems({ node, alive, proven, verdict }: PeerReport): string[] {
     : [`${node} has no proven replica of this node (${verdict || 'says nothing'})`];
 }
 
-function headline({ node, cluster, role, state, term, uptimeMs, version, activity }: StatusReport): string {
-  const now = activity === '' ? '' : `, ${activity} runs`;
+function headline(status: StatusReport): string {
+  const { node, cluster, role, state, term, uptimeMs, version, activity, progress } = status;
+  const total = progress !== null && progress.total > 0 ? ` of ${grouped(progress.total)}` : '';
+  const far = progress === null ? '' : ` (${progress.phase}: ${grouped(progress.done)}${total})`;
+  const now = activity === '' ? '' : `, ${activity} runs${far}`;
   return `${node} in ${cluster}: ${role.toUpperCase()}, ${state}${now}  (term ${term}, up ${duration(uptimeMs)}, conntwin ${version})`;
 }
 
@@ -124,7 +127,8 @@ function heardText({ node, silentMs, hearsUsMs }: LinkHeard): string {
   return `${node} heard ${ago(silentMs)}, hears us ${ago(hearsUsMs)}`;
 }
 
-function lastLines({ lastPromote, audit, mode, sendKeyId, vrrp, gate, ready }: StatusReport): string[] {
+function lastLines(status: StatusReport): string[] {
+  const { lastPromote, lastAbsorb, audit, mode, sendKeyId, vrrp, gate, ready } = status;
   const { isRunning, reason, runs, unclean, repaired, lastDurationMs } = audit;
   const what = isRunning ? `${reason} runs; ` : '';
   const found = `${grouped(runs)} so far (${grouped(unclean)} unclean), ${grouped(repaired)} flows put right`;
@@ -134,6 +138,7 @@ function lastLines({ lastPromote, audit, mode, sendKeyId, vrrp, gate, ready }: S
     `mode ${mode}, ${sealed}`,
     `last promote: ${lastPromote === null ? 'none since the start' : promoteText(lastPromote)}`,
     ...(lastPromote === null ? [] : promoteDetails(lastPromote).map((line) => `  ${line}`)),
+    ...(lastAbsorb === null ? [] : [`last absorb: ${promoteText(lastAbsorb)}`]),
     `audits: ${what}${found}${took}`,
     ...(vrrp === null ? [] : [vrrpLine(vrrp)]),
     ready.isReady ? 'ready to take over' : `NOT ready to take over: ${ready.reasons.join('; ')}`,

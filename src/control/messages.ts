@@ -211,6 +211,12 @@ export interface StatusReport {
   links: LinkReport[];
   audit: AuditReport;
   lastPromote: PromoteReport | null;
+  /** The last time that a former primary stepped back, and what only it had was taken over. */
+  lastAbsorb: PromoteReport | null;
+  /** Nodes that are primary beside this one, for longer than a planned switch takes. */
+  splitBrain: string[];
+  /** How far the activity is; null at rest. */
+  progress: Progress | null;
   /** What an operator should know now, in sentences: split brain, unsealed link, a diverged replica. */
   warnings: string[];
   counters: Record<string, number>;

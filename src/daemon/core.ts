@@ -9,7 +9,7 @@ import { AuditGenerations } from '../failover/audit-generations.js';
 import { CommitTimeouts } from '../failover/commit-timeouts.js';
 import type { CommitParts } from '../failover/commit-work.js';
 import { ExpectationAudit, type ExpectationAuditParts } from '../failover/expectation-audit.js';
-import type { GatePort, Role, SourceView, StreamPort } from '../failover/ports.js';
+import type { GatePort, Role, StreamPort } from '../failover/ports.js';
 import { SeqadjPoll } from '../failover/seqadj-poll.js';
 import type { PersistedState } from '../failover/state.js';
 import type { Counters } from '../flow/counters.js';
@@ -29,6 +29,8 @@ import { YoungFlows } from '../table/young-flows.js';
 import type { Cipher } from '../wire/cipher.js';
 import { JobQueue, PRIORITY_BACKGROUND, PRIORITY_CHANGE, PRIORITY_CHECK, PRIORITY_START } from './jobs.js';
 import { RoleChanges } from './role-changes.js';
+import { sourceViews } from './source-views.js';
+import { SplitBrain } from './split-brain.js';
 
 export interface CorePorts {
   readonly kernel: KernelPort;
@@ -104,6 +106,7 @@ export class Core {
   readonly timeouts: CommitTimeouts;
   readonly seqadj: SeqadjPoll;
   readonly roles: RoleChanges;
+  readonly splitBrain: SplitBrain;
   readonly #young: YoungFlows | undefined;
   readonly audits: AuditTotals = { reason: '', runs: 0, unclean: 0, repaired: 0, lastDurationMs: 0 };
   /** joining: flows are unclassified, nothing is shipped. ready: all rules of a running node hold. */
@@ -144,6 +147,7 @@ export class Core {
     });
     this.jobs = new JobQueue(ports.log);
     this.roles = new RoleChanges(this);
+    this.splitBrain = new SplitBrain(this);
     const { restored } = options;
     if (restored) this.replicator.setRole(restored.role, restored.term);
     this.audit('first', 'start');
@@ -161,6 +165,7 @@ export class Core {
   /** To be called every 10 ms or so, after the links were read to empty. */
   tick(now: number): void {
     this.replicator.tick(now);
+    this.splitBrain.tick(now);
   }
 
   /** One slice of everything, some milliseconds at most. Without news (a mere tick) the kernel need not be asked. */
@@ -238,16 +243,19 @@ export class Core {
   #makeStreamPort(): StreamPort {
     const core = this;
     return {
-      sources: () => core.#sources(),
+      sources: () => sourceViews(core),
       get highestTerm() {
         return core.replicator.highestTerm;
       },
       setRole: (role, term) => core.replicator.setRole(role, term),
-      declare: (seeds, term) =>
+      declare: (seeds, term, stage) =>
         core.replicator.declare({
           seeds: seeds.map(({ node, incarnation, cutSequence }) => ({ node, incarnation, cut: cutSequence })),
           term,
+          stage,
         }),
+      pin: (owners) => core.replicator.pin(owners),
+      unpin: () => core.replicator.unpin(),
     };
   }
 
@@ -337,6 +345,7 @@ export class Core {
       this.#classify(now);
       return;
     }
+    this.roles.step(now);
     if (!this.jobs.isIdle) return;
     const lost = this.ports.kernel.eventsLost();
     if (lost > this.#lostSeen) {
@@ -400,32 +409,6 @@ export class Core {
   #heard({ type, node }: PeerEvent): void {
     const isBad = type === 'silent' || type === 'refused' || type === 'diverged';
     this.ports.log(isBad ? 'warn' : 'info', `peer: ${type}`, { peer: node });
-  }
-
-  #sources(): SourceView[] {
-    const peers = this.replicator.peers().map((p) => ({
-      node: p.node,
-      incarnation: p.incarnation,
-      owner: p.owner,
-      role: p.role,
-      primaryTerm: p.primaryTerm,
-      isAbsorbed: !p.wasPrimary,
-      isAlive: p.alive,
-      isProven: p.myVerdict === 'proven',
-      applied: p.receivedSequence,
-    }));
-    const formers = this.replicator.formers().map((p) => ({
-      node: p.node,
-      incarnation: p.incarnation,
-      owner: p.owner,
-      role: 'primary' as const,
-      primaryTerm: p.term,
-      isAbsorbed: false,
-      isAlive: false,
-      isProven: true,
-      applied: p.appliedSequence,
-    }));
-    return [...peers, ...formers];
   }
 
   #ask(m: Memory, at: number, found: Memory): boolean {

@@ -127,7 +127,6 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
   kernel.start(() => loop.wake());
   loop.start();
   open.push({ close: () => loop.stop() });
-  operations.resume();
   vrrp = openVrrp(config, core, loop, { log, counters });
   if (vrrp !== undefined) open.push(vrrp);
   return core;

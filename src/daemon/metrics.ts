@@ -37,6 +37,11 @@ const GAUGES: Record<string, [help: string, labels: string[], read: (status: Sta
     (s) => [[{}, s.loopMaxPauseMs / 1000]],
   ],
   term: ['Term of the role', [], (s) => [[{}, s.term]]],
+  split_brain: [
+    '1 while another node is primary beside this one',
+    [],
+    (s) => [[{}, Number(s.splitBrain.length > 0)]],
+  ],
   mirror_ready: ['1 when the first dump is whole', [], (s) => [[{}, Number(s.mirrorReady)]]],
   kernel_flows: ['Flows of the table that the kernel has', [], (s) => [[{}, s.kernel.flows]]],
   mirror_flows: ['Flows this node owns', [], (s) => [[{}, s.mirror.flows]]],

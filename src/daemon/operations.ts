@@ -36,11 +36,6 @@ export class Operations {
     return this.#core.roles.demote(role, watch);
   }
 
-  /** Goes on with a promote that a crash of the daemon cut short. */
-  resume(): void {
-    this.#core.roles.resume();
-  }
-
   /** Puts the replicas into this kernel; the role and the flows' owners stay. */
   commit(watch: Watch): Promise<FailoverReport> {
     const core = this.#core;

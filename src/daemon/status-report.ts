@@ -52,6 +52,7 @@ export function statusReport(from: StatusSources): StatusReport {
   const peers = replicator.peers();
   const audit = jobs.find('audit');
   const current = jobs.current;
+  const isChanging = current !== undefined && current.priority === PRIORITY_CHANGE;
   const links = linkReports(from, peers);
   return {
     node: options.node,
@@ -63,7 +64,7 @@ export function statusReport(from: StatusSources): StatusReport {
     uptimeMs: Math.round(core.ports.clock() - from.startedAt),
     state: core.state,
     mirrorReady: replicator.isMirrorReady,
-    activity: current !== undefined && current.priority === PRIORITY_CHANGE ? current.name : '',
+    activity: isChanging ? current.name : '',
     kernel: { flows: table.kernelCount, maximum: from.kernelMaximum() },
     mirror: {
       flows: table.countOf(OWNER_SELF),
@@ -85,6 +86,9 @@ export function statusReport(from: StatusSources): StatusReport {
       lastDurationMs: Math.round(audits.lastDurationMs),
     },
     lastPromote: from.operations.lastPromote ?? null,
+    lastAbsorb: core.roles.lastAbsorb ?? null,
+    splitBrain: core.splitBrain.others.map(({ node }) => node),
+    progress: isChanging ? current.progress() : null,
     warnings: warningsOf(from, peers, links),
     counters: Object.fromEntries([...from.counters.values].sort()),
     loopMaxPauseMs: Math.round(from.loopMaxPauseMs() * 10) / 10,
@@ -153,8 +157,14 @@ function warningsOf(
     warnings.push('another daemon uses the name of this node: give each node a name of its own');
   if (replicator.isLinkForeign)
     warnings.push('frames on the links cannot be opened: have all nodes the same keys?');
+  for (const { node, term } of from.core.splitBrain.others)
+    warnings.push(
+      `split brain: ${node} is primary too (its term ${term}, here ${replicator.term}): ` +
+        'run `conntwin failover backup` on the one that has no traffic',
+    );
+  warnings.push(...from.core.roles.unfinished.reasons());
   warnings.push(...(from.vrrp()?.warnings() ?? []), ...from.ready().warnings());
-  for (const p of peers) warnings.push(...peerWarnings(from.core, p));
+  for (const p of peers) warnings.push(...peerWarnings(p));
   for (const link of links) warnings.push(...linkWarnings(link));
   for (const { node, name, mine, theirs } of replicator.settingsDiffering())
     warnings.push(`${name} is ${mine} here and ${theirs} on ${node}: make them equal`);
@@ -166,10 +176,8 @@ function warningsOf(
   return warnings;
 }
 
-function peerWarnings(core: Core, p: PeerStatus): string[] {
+function peerWarnings(p: PeerStatus): string[] {
   const warnings: string[] = [];
-  if (core.role === 'primary' && p.alive && p.role === 'primary')
-    warnings.push(`split brain: ${p.node} is primary too (term ${p.term})`);
   if (!p.alive) warnings.push(`${p.node} was not heard for ${Math.round(p.silentMs / 1000)} s`);
   if (p.myVerdict === 'diverged')
     warnings.push(`the replica of ${p.node} does not converge: resync, and report it`);

@@ -58,6 +58,8 @@ const QUEUED = 2;
 /** Its kernel flow was deleted to make room for it; it was created by us, as far as we know. */
 const REPLACED = 4;
 const CREATED = 512;
+/** It stands in the report's total since it last became PENDING. */
+const COUNTED = 128;
 /** To be created without the master, which is gone; without the helper, which this kernel does not have. */
 export const NO_MASTER = 8;
 const NO_HELPER = 16;
@@ -113,9 +115,12 @@ export class CommitWork {
 
   /** The slot's flow is to be committed (again). */
   pend(slot: number): void {
-    this.#marks[slot] &= HELD;
-    this.parts.table.setBits(slot, PENDING);
-    this.report.total++;
+    const { table } = this.parts;
+    // A joined flow is met twice: by the source's record and by its own slot.
+    const isCounted = this.has(slot, COUNTED) && (table.bits(slot) & PENDING) !== 0;
+    this.#marks[slot] = (this.#marks[slot] & HELD) | COUNTED;
+    table.setBits(slot, PENDING);
+    if (!isCounted) this.report.total++;
   }
 
   /**

@@ -7,6 +7,13 @@ export type Clock = () => number;
 /** What a node is at the moment. */
 export type Role = 'primary' | 'backup' | 'fault';
 
+/**
+ * What a DECLARE says of its seeds: this node has begun to take them over (those who look on take its word for it from
+ * now on), it is done (a seed that lives gives away what it has not changed), or the seed is asked to give back what
+ * it has not changed since it took this node over.
+ */
+export type Stage = 'begun' | 'done' | 'asked';
+
 /** Where a receiver of DECLARE may start from: what it holds of this incarnation, up to this sequence. */
 export interface Seed {
   readonly node: string;
@@ -30,6 +37,18 @@ export interface SourceView {
   readonly isProven: boolean;
   /** Sequence of its stream that was applied here. */
   readonly applied: number;
+  /** Flows that its stream has told of, as they stand here. */
+  readonly flows: number;
+  /** Change stamp at which this node took it over in its tenure; -Infinity: it did not. */
+  readonly takenAt: number;
+  /** Where its stream stood when it was first heard here. */
+  readonly firstSequence: number;
+  /** Its first dump is whole: what its stream says is all that it has. */
+  readonly isReady: boolean;
+  /** How often it said that it gave away what a DECLARE had asked of it. */
+  readonly yields: number;
+  /** The run of its kernel. */
+  readonly bootId: string;
 }
 
 /** The own stream, as far as a role change speaks through it. */
@@ -38,8 +57,11 @@ export interface StreamPort {
   /** The highest term heard from anybody. */
   readonly highestTerm: number;
   setRole(role: Role, term: number): void;
-  /** Says DECLARE, and marks the seeds' incarnations as absorbed. */
-  declare(seeds: readonly Seed[], term: number): void;
+  /** Says DECLARE. With "done" the seeds' tenures are absorbed. */
+  declare(seeds: readonly Seed[], term: number, stage: Stage): void;
+  /** Until `unpin` nothing of these owners is swept, moved to another owner or replaced by a new incarnation. */
+  pin(owners: readonly number[]): void;
+  unpin(): void;
 }
 
 /** Writes the state durably (atomic rename) before it returns; throws if it cannot. */

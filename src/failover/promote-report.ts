@@ -2,7 +2,7 @@
 import type { FlowTable } from '../table/flow-table.js';
 import type { CommitReport } from './commit-report.js';
 import type { Role, SourceView } from './ports.js';
-import { incarnationText, type PersistedSource } from './state.js';
+import { incarnationText, type PersistedSource, type Unfinished } from './state.js';
 
 export interface PromoteOptions {
   readonly role: Role;
@@ -12,6 +12,10 @@ export interface PromoteOptions {
   readonly wallClockMs: number;
   /** Sources of a promote that a crash cut short. */
   readonly resumed?: readonly PersistedSource[];
+  /** These nodes' flows only: an absorb, or what a restart found of a promote that was cut short. */
+  readonly only?: readonly string[];
+  /** What is left of a promote that was cut short when these nodes' flows are taken over: it stays written. */
+  leaves?(nodes: readonly string[]): Unfinished;
 }
 
 /** One source, as it was when the promote began. */

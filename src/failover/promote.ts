@@ -1,11 +1,14 @@
 /**
  * A promote: this node becomes primary and takes over what the failed one spoke of (PROTOCOL.md, section 6).
  *
- *     mark the sources' flows --> write the state --> relabel, ROLE, DECLARE --> commit --> expectations
+ *     mark the sources' flows --> write the state --> relabel, ROLE, DECLARE(begun) --> commit --> expectations
  *       --> a source that lives: its late ops too, until it steps back, falls silent, or a second has passed
- *       --> write the state --> report; a paced audit is due
+ *       --> DECLARE(done) --> write the state --> report; a paced audit is due
  *
- * The stream goes on all the while. Promote again after a crash or a stop at any point continues.
+ * The stream goes on all the while. Promote again after a crash or a stop at any point continues: until "done" a source
+ * that lives keeps all its flows, so a new primary that dies in the middle finds them there.
+ *
+ * An absorb is a promote of a node that is primary already, with one source: a former primary that has stepped back.
  */
 import { SOURCE_LINGER_MS } from '../limits.js';
 import { OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
@@ -13,7 +16,7 @@ import { Commit } from './commit.js';
 import { logFields } from './commit-report.js';
 import { type CommitParts, CommitWork } from './commit-work.js';
 import { ExpectationCommit } from './expectation-commit.js';
-import type { Persist, SourceView, StreamPort } from './ports.js';
+import type { Persist, SourceView, Stage, StreamPort } from './ports.js';
 import {
   type PromoteOptions,
   type PromoteReport,
@@ -23,8 +26,8 @@ import {
 import { nextTerm } from './roles.js';
 import { DONE, GO_ON, runSlice, WAIT } from './slice.js';
 import { SourceFlows } from './source-flows.js';
-import { chooseSources } from './sources.js';
-import type { PersistedSource } from './state.js';
+import { chooseSources, theseSources } from './sources.js';
+import type { Unfinished } from './state.js';
 
 /** Slots looked at in one turn of a scan. */
 const SLOTS_PER_TURN = 2048;
@@ -65,6 +68,8 @@ export class Promotion {
   readonly #work: CommitWork;
   readonly #options: PromoteOptions;
   readonly #sources: readonly SourceView[];
+  /** Up to where each source's stream is taken over. */
+  #cuts: number[];
   readonly #reasons: string[];
   readonly #sourceReports: readonly SourceReport[];
   readonly #flows: SourceFlows;
@@ -85,14 +90,22 @@ export class Promotion {
     this.#work = new CommitWork(parts, true, isTakeover);
     this.#commit = new Commit(this.#work);
     this.#expectations = new ExpectationCommit(this.#work);
-    const chosen = chooseSources(parts.stream.sources(), options.wasPrimary, options.resumed ?? []);
+    const views = parts.stream.sources();
+    const chosen = options.only
+      ? theseSources(views, options.only)
+      : chooseSources(views, options.wasPrimary, options.resumed ?? []);
     this.#sources = chosen.sources;
+    this.#cuts = chosen.sources.map(({ applied }) => applied);
+    parts.stream.pin(chosen.sources.map(({ owner }) => owner));
     const isAgain = options.role === 'primary';
     // Promoting a primary that has taken over all there is changes nothing.
     this.#reasons = isAgain && chosen.sources.length === 0 ? [] : [...chosen.reasons];
-    this.term = isAgain
-      ? options.term
-      : nextTerm(parts.stream.highestTerm, options.term, options.wallClockMs);
+    // Who takes over a tenure has a higher term than it.
+    const isOutranked = chosen.sources.some(({ primaryTerm }) => primaryTerm > options.term);
+    this.term =
+      isAgain && !isOutranked
+        ? options.term
+        : nextTerm(parts.stream.highestTerm, options.term, options.wallClockMs);
     this.#flows = new SourceFlows(this.#work, chosen.sources);
     this.#sourceReports = chosen.sources.map((source) => sourceReport(source, parts.table));
   }
@@ -126,6 +139,7 @@ export class Promotion {
   stop(): void {
     if (this.phase === 'done') return;
     this.#commit.stop();
+    this.#parts.stream.unpin();
     this.phase = 'stopped';
   }
 
@@ -190,19 +204,19 @@ export class Promotion {
     const { table, stream } = this.#parts;
     const isNew = this.#options.role !== 'primary';
     if (!isNew && this.#sources.length === 0 && this.#work.report.total === 0) return this.#end();
-    const sources = this.#sourceReports.map(({ node, incarnation }) => ({ node, incarnation }));
-    this.#write(sources);
+    const taken = this.#sourceReports.map(({ node, incarnation }) => ({ node, incarnation }));
+    this.#write({
+      sources: [...taken, ...this.#left.sources],
+      toCreate: this.#flows.toCreate,
+      kernelFlows: table.kernelCount,
+    });
+    this.#placeCuts();
     table.relabel(OWNER_UNCLASSIFIED, OWNER_SELF);
     if (this.#flows.hasLeftOver) this.#expectations.add(OWNER_SELF);
     for (const { owner } of this.#sources) this.#expectations.add(owner);
     for (const { owner } of this.#sources) table.relabel(owner, OWNER_SELF);
-    stream.setRole('primary', this.term);
-    const seeds = this.#sources.map(({ node, incarnation, applied }) => ({
-      node,
-      incarnation,
-      cutSequence: applied,
-    }));
-    if (seeds.length > 0) stream.declare(seeds, this.term);
+    if (isNew || this.term !== this.#options.term) stream.setRole('primary', this.term);
+    this.#say('begun');
     this.#work.parts.log?.('info', 'promote: takes over', {
       term: this.term,
       flows: this.#work.report.total,
@@ -212,10 +226,34 @@ export class Promotion {
     return GO_ON;
   }
 
+  /** What is left of another promote, that was cut short, after this one. */
+  get #left(): Unfinished {
+    return this.#options.leaves?.(this.#sources.map(({ node }) => node)) ?? { sources: [] };
+  }
+
+  #placeCuts(): void {
+    const views = this.#parts.stream.sources();
+    this.#cuts = this.#sources.map(
+      ({ owner }, i) => views.find((view) => view.owner === owner)?.applied ?? this.#cuts[i],
+    );
+  }
+
+  #say(stage: Stage): void {
+    if (this.#sources.length === 0) return;
+    const seeds = this.#sources.map(({ node, incarnation }, i) => ({
+      node,
+      incarnation,
+      cutSequence: this.#cuts[i],
+    }));
+    this.#parts.stream.declare(seeds, this.term, stage);
+  }
+
   /** While a source still lives and calls itself primary, what it says is committed too. */
   #linger(): number {
     if (this.#nowMs - this.#startedMs < SOURCE_LINGER_MS && this.#hasSpeakingSource()) return WAIT;
     this.#commit = new Commit(this.#work, false);
+    // What a source says from here on it keeps, and says again.
+    this.#placeCuts();
     for (const { owner } of this.#sources) this.#expectations.takeLate(owner);
     this.phase = 'late';
     return GO_ON;
@@ -231,16 +269,18 @@ export class Promotion {
 
   #finish(): number {
     const { log } = this.#parts;
-    this.#write([]);
+    // Said first: after a crash in between the flows are taken over once more, which changes nothing.
+    this.#say('done');
+    this.#write(this.#left);
     log?.('info', 'promote: done', { term: this.term, ...logFields(this.#work.report) });
     return this.#end();
   }
 
   /** A full disk must not keep a node from taking over: it only forgets its role if it crashes. */
-  #write(sources: readonly PersistedSource[]): void {
+  #write(unfinished: Unfinished): void {
     const { persist, bootId, counters, log } = this.#parts;
     try {
-      persist({ role: 'primary', term: this.term, bootId, sources });
+      persist({ role: 'primary', term: this.term, bootId, ...unfinished });
     } catch (error) {
       counters.count('promote.state-not-written');
       log?.('error', 'promote: the state file could not be written', { error });
@@ -251,6 +291,7 @@ export class Promotion {
 
   #end(): number {
     if (this.#committedMs < 0) this.#committedMs = this.#nowMs;
+    this.#parts.stream.unpin();
     this.phase = 'done';
     return DONE;
   }

@@ -7,6 +7,7 @@ import { allocateMemory, MAX_RECORD_BYTES } from '../flow/record.js';
 import type { FlowTable } from '../table/flow-table.js';
 import {
   DEAD,
+  DIRTY,
   FRESH,
   KERNEL,
   OWNER_SELF,
@@ -27,16 +28,22 @@ export class SourceFlows {
   readonly #table: FlowTable;
   readonly #work: CommitWork;
   readonly #isSource = new Uint8Array(OWNERS);
+  readonly #takenAt = new Float64Array(OWNERS);
   readonly #joined = allocateMemory(MAX_RECORD_BYTES);
   /** A promote was stopped before it had committed all that is own already. */
   hasLeftOver = false;
+  /** Flows to be committed that this kernel does not have, as it seemed at first. */
+  toCreate = 0;
   /** The sources' slots are own by now. */
   #isLate = false;
 
   constructor(work: CommitWork, sources: readonly SourceView[]) {
     this.#table = work.parts.table;
     this.#work = work;
-    for (const { owner } of sources) this.#isSource[owner] = 1;
+    for (const { owner, takenAt } of sources) {
+      this.#isSource[owner] = 1;
+      this.#takenAt[owner] = takenAt;
+    }
   }
 
   /** Notes what the kernel has, and which flows are to come. */
@@ -49,7 +56,7 @@ export class SourceFlows {
     if (this.#isSource[owner] === 1) this.#take(slot, bits);
     // Left over from a promote that was stopped.
     else if (owner === OWNER_SELF && (bits & SHADOW) === 0 && (bits & (KERNEL | PENDING)) !== KERNEL) {
-      this.#work.pend(slot);
+      this.#pend(slot);
       this.hasLeftOver = true;
     }
   }
@@ -76,11 +83,16 @@ export class SourceFlows {
     }
   }
 
+  #pend(slot: number): void {
+    if ((this.#table.bits(slot) & KERNEL) === 0) this.toCreate++;
+    this.#work.pend(slot);
+  }
+
   /** A source's flow. One without image has ended there: it only waits here for its purge, and is not committed. */
   #take(slot: number, bits: number): void {
     if (!this.#table.hasImage(slot)) return;
     if ((bits & SHADOW) !== 0) this.#resolve(slot);
-    else this.#work.pend(slot);
+    else this.#pend(slot);
   }
 
   /** A source's record of a key of which another slot is the visible one. */
@@ -92,7 +104,7 @@ export class SourceFlows {
     if (visible < 0 || this.#isSource[owner] === 1) return; // of two sources the higher term is the visible one
     if (owner > OWNER_UNCLASSIFIED) {
       table.clearBits(shadow, SHADOW);
-      this.#work.pend(shadow);
+      this.#pend(shadow);
       return;
     }
     this.#joinInto(visible, shadow);
@@ -101,7 +113,8 @@ export class SourceFlows {
 
   /**
    * An own flow, which the kernel has, and what a source said of it: one life that went on apart, or two. Before the
-   * relabel our word is the newer one, for an event made the flow own; after it the source's, which still lives.
+   * relabel our word is the newer one, for an event made the flow own, unless that was the takeover of this very
+   * source, which has changed it since; after the relabel the source's is, for it still lives.
    */
   #joinInto(own: number, other: number): void {
     const table = this.#table;
@@ -111,11 +124,11 @@ export class SourceFlows {
     const isLate = this.#isLate;
     const report = this.#work.report;
     const isDead = (table.bits(own) & DEAD) !== 0;
-    if (isDead || durableEqual(m, at, m, otherAt)) {
+    if (isDead ? isLate : durableEqual(m, at, m, otherAt)) {
       // Late, it was counted when it was committed.
       if (isLate) return;
-      if (!isDead && this.#work.needsNewWindows(own)) {
-        this.#work.pend(own);
+      if (this.#work.needsNewWindows(own)) {
+        this.#pend(own);
         this.#work.mark(own, HELD);
       } else {
         report.total++;
@@ -123,11 +136,22 @@ export class SourceFlows {
       }
       return;
     }
+    if (isDead) {
+      // Ours ended; what the source has is another life, or went on there.
+      table.setRecord(own, m, otherAt);
+      table.clearBits(own, DEAD);
+      table.setBits(own, FRESH);
+      this.#pend(own);
+      table.markDirty(own);
+      return;
+    }
     if (immutableEqual(m, at, m, otherAt)) {
-      const [newer, older] = isLate ? [otherAt, at] : [at, otherAt];
+      const isOld = this.#isOld(own, other);
+      const [newer, older] = isLate || isOld ? [otherAt, at] : [at, otherAt];
       joinRecords(m, newer, m, older, this.#joined, 0);
       table.setRecord(own, this.#joined, 0);
-      table.setBits(own, TOUCHED);
+      // What the kernel has is older than the source's word: it is not joined once more.
+      if (!isOld) table.setBits(own, TOUCHED);
     } else if (!isLate && isLive(m, at)) {
       report.total++;
       countRejected(report, 'live-here', m, otherAt);
@@ -139,5 +163,12 @@ export class SourceFlows {
     this.#work.pend(own);
     this.#work.mark(own, HELD);
     table.markDirty(own);
+  }
+
+  /** Nothing has changed the own flow since it was taken over from the source that speaks of it now. */
+  #isOld(own: number, other: number): boolean {
+    const table = this.#table;
+    const isUnchanged = table.changedAt(own) <= this.#takenAt[table.owner(other)];
+    return isUnchanged && (table.bits(own) & DIRTY) === 0;
   }
 }

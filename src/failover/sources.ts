@@ -21,6 +21,7 @@ export function chooseSources(
   wasPrimary: boolean,
   resumed: readonly PersistedSource[],
 ): ChosenSources {
+  const reasons: string[] = [];
   const isResumed = (view: SourceView): boolean =>
     resumed.some(
       ({ node, incarnation }) => node === view.node && incarnation === incarnationText(view.incarnation),
@@ -28,15 +29,26 @@ export function chooseSources(
   let sources = views.filter(
     (view) => (view.primaryTerm > 0 && !view.isAbsorbed) || (isResumed(view) && !view.isAbsorbed),
   );
-  const reasons: string[] = [];
   const wasAnyPrimary = wasPrimary || views.some((view) => view.primaryTerm > 0);
   if (sources.length === 0 && !wasAnyPrimary && views.length > 0) {
     sources = [...views];
     reasons.push('no peer was ever primary');
   } else if (sources.length === 0) reasons.push('no source: no peer has flows to take over');
-  for (const view of sources) {
-    if (!view.isProven) reasons.push(`the replica of ${view.node} is not proven`);
-  }
-  sources.sort((a, b) => b.primaryTerm - a.primaryTerm || (a.node < b.node ? 1 : -1));
-  return { sources, reasons };
+  return inOrder(sources, reasons);
+}
+
+/** These nodes' flows, whatever else there is to take over. */
+export function theseSources(views: readonly SourceView[], nodes: readonly string[]): ChosenSources {
+  return inOrder(
+    views.filter(({ node }) => nodes.includes(node)),
+    [],
+  );
+}
+
+function inOrder(views: readonly SourceView[], reasons: readonly string[]): ChosenSources {
+  const doubts = views
+    .filter((view) => !view.isProven)
+    .map(({ node }) => `the replica of ${node} is not proven`);
+  const sources = [...views].sort((a, b) => b.primaryTerm - a.primaryTerm || (a.node < b.node ? 1 : -1));
+  return { sources, reasons: [...reasons, ...doubts] };
 }

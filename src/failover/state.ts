@@ -17,7 +17,13 @@ export interface PersistedState {
   readonly bootId: string;
   /** Sources of a promote that had begun; empty when it was finished. */
   readonly sources: readonly PersistedSource[];
+  /** Flows that such a promote had to create, and those that the kernel had when it began: what is missing after a crash. */
+  readonly toCreate?: number;
+  readonly kernelFlows?: number;
 }
+
+/** A promote that did not come to its end. */
+export type Unfinished = Pick<PersistedState, 'sources' | 'toCreate' | 'kernelFlows'>;
 
 const VERSION = 1;
 const SOURCES_MAX = 256;
@@ -36,7 +42,7 @@ export function decodeState(text: string): PersistedState | { readonly reason: s
     return { reason: 'not JSON' };
   }
   if (typeof value !== 'object' || value === null) return { reason: 'not an object' };
-  const { version, role, term, bootId, sources } = value as Record<string, unknown>;
+  const { version, role, term, bootId, sources, toCreate, kernelFlows } = value as Record<string, unknown>;
   if (version !== VERSION) return { reason: `version ${String(version)}, want ${VERSION}` };
   if (!isRole(role)) return { reason: 'role is none of primary, backup, fault' };
   if (typeof term !== 'number' || !isTerm(term)) return { reason: 'term is not a whole number' };
@@ -44,8 +50,17 @@ export function decodeState(text: string): PersistedState | { readonly reason: s
   if (!Array.isArray(sources) || sources.length > SOURCES_MAX || !sources.every(isSource)) {
     return { reason: 'sources is not a list of nodes and incarnations' };
   }
-  return { role, term, bootId, sources: sources.map(({ node, incarnation }) => ({ node, incarnation })) };
+  return {
+    role,
+    term,
+    bootId,
+    sources: sources.map(({ node, incarnation }) => ({ node, incarnation })),
+    ...(isCount(toCreate) ? { toCreate } : {}),
+    ...(isCount(kernelFlows) ? { kernelFlows } : {}),
+  };
 }
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
 
 function isSource(value: unknown): value is PersistedSource {
   if (typeof value !== 'object' || value === null) return false;

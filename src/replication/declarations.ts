@@ -1,24 +1,47 @@
 /**
  * DECLARE: "my image is now my mirror; you may start from what you hold under these owners". Receivers
  * relabel the seeds' slots to the sender, which is O(1) per owner, and the next MARK proves it or a repair
- * puts it right.
+ * puts it right. What each stage of it means stands in ports.ts.
  *
- * When a declaration names this node, the declaring node took over its flows. What did not change here since
- * its cut is then the new primary's, and held here; what changed later stays ours and is said again
- * (PROTOCOL.md, section 6). While this node is primary itself, the declaration waits for its demote.
+ * When a declaration names this node, the declaring node takes over its flows. As soon as that is done (a new primary
+ * that dies in the middle must find everything here), what did not change since its cut is the new primary's, and held
+ * here; what changed later stays ours and is said again (PROTOCOL.md, section 6). While this node is primary itself,
+ * the declaration waits for its demote.
  */
-import { PEERS_MAX, RING_FRAMES, SLICE_BUDGET_MS } from '../limits.js';
+import { PEERS_MAX, SLICE_BUDGET_MS } from '../limits.js';
 import { DEAD, DIRTY, OWNER_SELF } from '../table/slot-bits.js';
 import { bytesEqual, INCARNATION_BYTES } from '../wire/frame.js';
 import type { Seed } from '../wire/op-writer.js';
 import type { FrameRing } from './frame-ring.js';
-import type { Peer } from './peer.js';
+import type { Peer, Takeover } from './peer.js';
+import type { Stage } from './ports.js';
 import type { Self } from './self.js';
 
-/** How long the MARKs of a node that was taken over mean nothing, unless it declares before. Milliseconds. */
+/** How long the MARKs of a node that is taken over mean nothing, unless it declares before. Milliseconds. */
 const ABSORBED_MS = 5000;
+/** After a demote, and after each time that flows were given away, there may be more to give. Milliseconds. */
+const HANDOVER_MS = 15_000;
 /** Slots looked at between two looks at the clock. */
 const YIELD_STEP_SLOTS = 2048;
+
+/** A DECLARE as it was heard. */
+export interface Heard {
+  readonly seeds: readonly Seed[];
+  readonly isFormer: boolean;
+  readonly stage: Stage;
+  readonly term: number;
+}
+
+/** A peer takes over this node's flows, and it is not yet time to give them away. */
+interface Waiting {
+  readonly peer: Peer;
+  readonly cut: number;
+  /** Slots that changed after it stay own. */
+  readonly stamp: number;
+  readonly term: number;
+  /** Only the demote is missing. */
+  readonly isDue: boolean;
+}
 
 interface Yield {
   peer: Peer;
@@ -33,8 +56,10 @@ export class Declarations {
   readonly #self: Self;
   readonly #ring: FrameRing;
   readonly #sequence: () => number;
-  #waiting: { peer: Peer; cut: number; stamp: number } | undefined;
+  #waiting: Waiting | undefined;
   #yield: Yield | undefined;
+  /** Nodes that this one has taken over in its tenure, and the stamp of each: what did not change since was theirs. */
+  readonly #taken = new Map<string, number>();
 
   constructor(self: Self, ring: FrameRing, sequence: () => number) {
     this.#self = self;
@@ -47,37 +72,64 @@ export class Declarations {
     return this.#yield !== undefined;
   }
 
-  receive(peer: Peer, seeds: readonly Seed[], isFormer: boolean, term: number): void {
+  receive(peer: Peer, { seeds, isFormer, stage, term }: Heard): void {
     const self = this.#self;
-    const news = seeds.filter((seed) => isNews(peer, seed, term));
+    const news = seeds.filter((seed) => isNews(peer, seed, stage, term));
     // It is said again for those who missed it, and must not take what the source has said since.
     if (seeds.length > 0 && news.length === 0) return;
     peer.absorbedUntil = 0;
-    for (const seed of news) this.#absorb(peer, seed, term);
+    for (const seed of news) {
+      if (self.isMe(seed.incarnation)) this.#named(peer, seed, stage, term);
+      else this.#absorb(peer, seed, stage);
+      note(peer, seed, stage, term);
+    }
     if (isFormer) this.#inherit(peer);
+    else if (seeds.length === 0) peer.yields++;
     peer.term = Math.max(peer.term, term);
     self.suspect(peer, 'stream.declared');
     self.tell('declared', peer);
   }
 
-  /** The sources of an own promote: their replicas are own now, and what they still say is judged anew. */
-  noteSources(seeds: readonly Seed[]): void {
-    for (const seed of seeds) {
-      const source = this.#find(seed.incarnation);
-      if (source !== undefined) this.#markAbsorbed(source);
+  /** What this node has declared itself: the sources' replicas are own now, and what they still say is judged anew. */
+  noteSources(seeds: readonly Seed[], stage: Stage): void {
+    for (const { node, incarnation } of seeds) {
+      if (this.#waiting?.peer.node === node) this.#waiting = undefined;
+      if (stage === 'begun' || stage === 'whole') this.#noteTaken(node);
+      const source = this.#find(incarnation);
+      if (source === undefined || stage === 'asked') continue;
+      this.#judgeAnew(source);
+      if (stage !== 'begun') this.#endTenure(source);
     }
+  }
+
+  /** The change stamp at which this node took over another one in its tenure; -Infinity if it did not. */
+  takenAt(node: string): number {
+    return this.#taken.get(node) ?? Number.NEGATIVE_INFINITY;
+  }
+
+  /** To be called when this node became primary under a term: what was declared under lower ones is over. */
+  promoted(term: number): void {
+    const waiting = this.#waiting;
+    if (waiting !== undefined && waiting.term < term) {
+      waiting.peer.absorbedUntil = 0;
+      this.#waiting = undefined;
+    }
+    this.#taken.clear();
   }
 
   /** To be called when this node stopped being primary. */
   demoted(): void {
+    this.#handOver();
     const waiting = this.#waiting;
+    if (waiting === undefined || !waiting.isDue) return;
     this.#waiting = undefined;
-    if (waiting !== undefined) waiting.peer.absorbedUntil = 0;
-    if (waiting !== undefined) this.#begin(waiting.peer, waiting.cut, waiting.stamp);
+    waiting.peer.absorbedUntil = 0;
+    this.#begin(waiting.peer, waiting.cut, waiting.stamp);
   }
 
   /** Goes on with giving away own slots for about a millisecond. True when it has just ended. */
   step(): boolean {
+    this.#wait();
     const y = this.#yield;
     if (y === undefined) return false;
     // A restart of the peer meanwhile has made another incarnation of it, with the old one's slots.
@@ -94,24 +146,44 @@ export class Declarations {
     return true;
   }
 
-  #absorb(peer: Peer, seed: Seed, term: number): void {
-    if (this.#self.isMe(seed.incarnation)) {
-      // Of a time before this node became primary again.
-      if (term < this.#self.term) return;
-      // The cut is placed now: by the time of the demote its frame may have left the ring.
-      const stamp = this.#stampOf(seed.cut);
-      if (this.#self.role !== 'primary') this.#begin(peer, seed.cut, stamp);
-      else {
-        this.#waiting = { peer, cut: seed.cut, stamp };
-        // Its image is our own flows, which this node gives it at the demote that mostly follows: not worth a bulk.
-        peer.absorbedUntil = this.#self.ports.now() + ABSORBED_MS;
-      }
+  /** The peer takes over this node's own flows. */
+  #named(peer: Peer, { cut }: Seed, stage: Stage, term: number): void {
+    const self = this.#self;
+    // Of a time before this node became primary again.
+    if (term < self.term) return;
+    // The cut is placed now: by the time of the demote its frame may have left the ring.
+    const stamp =
+      stage === 'asked' && cut === 0
+        ? (this.#taken.get(peer.node) ?? Number.NaN)
+        : this.#ring.stampOf(cut, this.#sequence());
+    if (stage !== 'begun' && self.role !== 'primary') {
+      this.#waiting = undefined;
+      this.#begin(peer, cut, stamp);
       return;
     }
+    this.#waiting = { peer, cut, stamp, term, isDue: stage !== 'begun' };
+    // Its image is our own flows, which this node gives it in a moment: not worth a bulk.
+    peer.absorbedUntil = self.ports.now() + ABSORBED_MS;
+  }
+
+  /** A backup waits as long as the new primary's commit lasts. */
+  #wait(): void {
+    const waiting = this.#waiting;
+    if (waiting === undefined || this.#self.role === 'primary' || !waiting.peer.isAlive) return;
+    waiting.peer.absorbedUntil = this.#self.ports.now() + ABSORBED_MS;
+  }
+
+  #absorb(peer: Peer, seed: Seed, stage: Stage): void {
     const source = this.#find(seed.incarnation);
-    if (source === undefined || source === peer) return;
-    this.#self.ports.table.relabel(source.owner, peer.owner);
-    this.#markAbsorbed(source);
+    if (source === undefined || source === peer || stage === 'asked') return;
+    // What this node's own promote reads stays where it is until it declares, in a moment.
+    if (this.#self.isPinned(source.owner)) return;
+    // Who has heard of the beginning has what was there then; the rest is the source's later word.
+    if (stage !== 'done' || known(peer, seed.incarnation)?.stage !== 'begun') {
+      this.#self.ports.table.relabel(source.owner, peer.owner);
+    }
+    this.#judgeAnew(source);
+    if (stage !== 'begun') this.#endTenure(source);
   }
 
   /** What former incarnations of the peer (same boot only) had is the peer's. */
@@ -120,18 +192,33 @@ export class Declarations {
     for (let i = formers.length - 1; i >= 0; i--) {
       const former = formers[i];
       if (former.node !== peer.node || former.bootId !== peer.bootId) continue;
+      if (this.#self.isPinned(former.owner)) continue;
       this.#self.ports.table.relabel(former.owner, peer.owner);
       this.#forget(i);
     }
   }
 
-  #markAbsorbed(source: Peer): void {
-    source.wasPrimary = false;
+  /** The replica was moved: what the source still says is compared when it has declared. */
+  #judgeAnew(source: Peer): void {
     source.absorbedUntil = this.#self.ports.now() + ABSORBED_MS;
     source.asker.finish();
     this.#self.suspect(source, 'stream.absorbed');
+  }
+
+  /** Nobody has to take over its tenure any more. */
+  #endTenure(source: Peer): void {
+    source.wasPrimary = false;
     const former = this.#self.formers.indexOf(source);
     if (former >= 0) this.#forget(former);
+  }
+
+  #handOver(): void {
+    this.#self.handsOverUntil = this.#self.ports.now() + HANDOVER_MS;
+  }
+
+  #noteTaken(node: string): void {
+    if (this.#taken.has(node) || this.#taken.size >= PEERS_MAX) return;
+    this.#taken.set(node, this.#self.stamp);
   }
 
   #forget(index: number): void {
@@ -144,18 +231,14 @@ export class Declarations {
     return this.#self.peers.find(isIt) ?? this.#self.formers.find(isIt);
   }
 
-  /** The change stamp at which the frame `cut` was sent; a cut that cannot be placed means that all is said again. */
-  #stampOf(cut: number): number {
-    const sequence = this.#sequence();
-    const isKnown = cut > 0 && cut <= sequence && sequence - cut < RING_FRAMES;
-    return isKnown ? this.#ring.stampOf(cut) : Number.NEGATIVE_INFINITY;
-  }
-
+  /** `stamp` -Infinity: all is said again; NaN: nothing was taken from the peer, so nothing goes back. */
   #begin(peer: Peer, cut: number, stamp: number): void {
     const sequence = this.#sequence();
     const { table, log } = this.#self.ports;
     log('info', 'a peer took over flows of this node', { node: peer.node, cut, sequence });
-    this.#yield = { peer, stamp, next: 0, limit: table.slotLimit };
+    this.#taken.clear();
+    if (this.#self.ports.now() < this.#self.handsOverUntil) this.#handOver();
+    this.#yield = { peer, stamp, next: 0, limit: Number.isNaN(stamp) ? 0 : table.slotLimit };
   }
 
   /** What was said is in the peer's image now; the rest is said anew, or ends at the next audit with its master. */
@@ -184,13 +267,31 @@ export class Declarations {
   }
 }
 
-/** Notes that the peer has taken over a seed under a term; false if that was known. */
-function isNews(peer: Peer, { incarnation }: Seed, term: number): boolean {
+/** What the peer has last said of a seed. */
+function known(peer: Peer, incarnation: Uint8Array, term?: number): Takeover | undefined {
+  return peer.takeovers.findLast(
+    (t) =>
+      (term === undefined || t.term === term) &&
+      bytesEqual(t.incarnation, 0, incarnation, 0, INCARNATION_BYTES),
+  );
+}
+
+/** False if that, or a later stage of it, was heard already. */
+function isNews(peer: Peer, { incarnation, cut }: Seed, stage: Stage, term: number): boolean {
+  const before = known(peer, incarnation, term);
+  if (before === undefined || cut > before.cut) return true;
+  if (before.stage === 'asked') return stage !== 'asked';
+  return before.stage === 'begun' && (stage === 'done' || stage === 'whole');
+}
+
+function note(peer: Peer, { incarnation, cut }: Seed, stage: Stage, term: number): void {
   const { takeovers } = peer;
-  const isIt = (t: Peer['takeovers'][number]) =>
-    t.term === term && bytesEqual(t.incarnation, 0, incarnation, 0, INCARNATION_BYTES);
-  if (takeovers.some(isIt)) return false;
-  takeovers.push({ term, incarnation: incarnation.slice() });
+  const before = known(peer, incarnation, term);
+  if (before !== undefined) {
+    before.cut = cut;
+    before.stage = stage;
+    return;
+  }
+  takeovers.push({ term, incarnation: incarnation.slice(), cut, stage });
   if (takeovers.length > PEERS_MAX) takeovers.shift();
-  return true;
 }

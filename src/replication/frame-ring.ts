@@ -3,6 +3,7 @@
  * very same bytes. Memory comes in chunks, as the ring is first gone round.
  */
 import { RING_FRAMES } from '../limits.js';
+import { CutHistory } from './cut-history.js';
 
 const CHUNK_FRAMES = 64;
 /** What the kernel keeps beside a datagram's bytes: struct sk_buff, skb_shared_info, headers (6.18). Bytes. */
@@ -22,6 +23,7 @@ export class FrameRing {
   readonly frameBytes: number;
   /** What a full frame takes of a receive buffer. Bytes. */
   readonly frameTruesize: number;
+  readonly #history = new CutHistory();
   readonly #frames: Uint8Array[] = [];
   readonly #sentAt = new Float64Array(RING_FRAMES);
   readonly #stamps = new Float64Array(RING_FRAMES);
@@ -45,6 +47,7 @@ export class FrameRing {
     const i = sequence % RING_FRAMES;
     this.#sentAt[i] = now;
     this.#stamps[i] = stamp;
+    this.#history.note(sequence, stamp);
     this.#lengths[i] = length;
     // A frame that is not full takes as much of a receive buffer as a full one, but for jumbo frames.
     const size = this.frameTruesize <= SKB_BYTES + SKB_DATA_MIN_BYTES ? this.frameTruesize : truesize(length);
@@ -56,9 +59,13 @@ export class FrameRing {
     return this.#sentAt[sequence % RING_FRAMES];
   }
 
-  /** The change stamp at which a frame that is still in the ring was sent. */
-  stampOf(sequence: number): number {
-    return this.#stamps[sequence % RING_FRAMES];
+  /**
+   * The change stamp at which the frame `cut` was sent, when `last` is the last one; of a frame that has left the ring
+   * a somewhat older one. -Infinity if it is none of this stream.
+   */
+  stampOf(cut: number, last: number): number {
+    if (!(cut > 0 && cut <= last)) return Number.NEGATIVE_INFINITY;
+    return last - cut < RING_FRAMES ? this.#stamps[cut % RING_FRAMES] : this.#history.stampAt(cut);
   }
 
   /** Bytes of a frame that is still in the ring. */

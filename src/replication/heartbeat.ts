@@ -55,6 +55,7 @@ export class Heartbeats {
     peer.isAlive = false;
     this.#self.tell('silent', peer);
     if (peer.lastHeartbeat > 0 || this.#self.ports.table.owners.slots(peer.owner) > 0) return;
+    if (this.#self.isPinned(peer.owner)) return;
     this.#self.ports.counters.count('join.never-heard');
     this.#self.forget(peer);
   }

@@ -239,6 +239,8 @@ export class Join {
     c.challengedAt = undefined;
     const old = this.#self.peerOfNode(c.node);
     if (c.welcome === undefined) return;
+    // A promote reads the old one's flows. The newcomer goes on answering, and is looked at again.
+    if (old !== undefined && this.#self.isPinned(old.owner)) return;
     if (old === undefined || old.answeredNonceOf < challengedAt) {
       this.#admit(c, c.welcome, old, now);
       return;
@@ -313,6 +315,8 @@ export class Join {
     if (old.bootId === peer.bootId) {
       ports.table.relabel(old.owner, peer.owner);
       ports.table.owners.release(old.owner);
+      // A tenure that was taken over is over, also when a restart goes on calling itself primary in it.
+      if (!old.wasPrimary && peer.primaryTerm <= old.primaryTerm) peer.wasPrimary = false;
       peer.wasPrimary ||= old.wasPrimary;
       peer.primaryTerm = Math.max(peer.primaryTerm, old.primaryTerm);
       return;
@@ -324,7 +328,8 @@ export class Join {
   #makeRoom(): boolean {
     const { peers, ports } = this.#self;
     if (peers.length < PEERS_MAX) return true;
-    const victim = peers.find((p) => !p.isAlive && ports.table.owners.slots(p.owner) === 0);
+    const isIdle = (p: Peer) => !p.isAlive && ports.table.owners.slots(p.owner) === 0;
+    const victim = peers.find((p) => isIdle(p) && !this.#self.isPinned(p.owner));
     if (victim === undefined) return false;
     this.#self.forget(victim);
     return true;

@@ -19,7 +19,7 @@ import type { Declarations } from './declarations.js';
 import { ExpectationsIn } from './expectations-in.js';
 import { applyDelete, applyUpsert } from './ownership.js';
 import type { Peer } from './peer.js';
-import { ROLES } from './ports.js';
+import { ROLES, STAGES } from './ports.js';
 import { RepairJudge } from './repair-judge.js';
 import type { Self } from './self.js';
 
@@ -133,10 +133,17 @@ export class OpApplier {
         break;
       case WIRE_DECLARE:
         if (this.#self.seeTerm(this.#ops.term)) {
-          this.#declarations.receive(peer, this.#ops.seeds, this.#ops.isFormer, this.#ops.term);
+          this.#declare(peer);
         }
         break;
     }
+  }
+
+  #declare(peer: Peer): void {
+    const { seeds, isFormer, term } = this.#ops;
+    const stage = STAGES[this.#ops.stage];
+    if (stage === undefined) this.#self.ports.counters.count('op.declare');
+    else this.#declarations.receive(peer, { seeds, isFormer, stage, term });
   }
 
   #role(peer: Peer): void {

@@ -30,6 +30,8 @@ export class OrphanSweep {
   tick(): void {
     const orphan = this.#orphans[0];
     if (orphan === undefined || orphan.heir.verdict !== 'proven') return;
+    // A promote reads it: it may be a source after all.
+    if (this.#self.isPinned(orphan.owner)) return;
     const table = this.#self.ports.table;
     const end = Math.min(this.#segment + STEP_SEGMENTS, SEGMENTS);
     for (; this.#segment < end; this.#segment++) {

@@ -80,7 +80,9 @@ function claim(self: Self, peer: Peer, visible: number, m: Memory, bits: number)
 function claimOwn(self: Self, peer: Peer, visible: number, m: Memory, bits: number): number {
   const table = self.ports.table;
   const isDead = (table.bits(visible) & DEAD) !== 0;
-  const isYielded = isDead || (self.role !== 'primary' && peer.isLivePrimary);
+  // While it hands over, what it has changed itself is still to be joined by the new primary.
+  const mayYield = self.role !== 'primary' && self.ports.now() >= self.handsOverUntil;
+  const isYielded = isDead || (mayYield && peer.isLivePrimary);
   if (!isYielded) {
     const shadow = table.insert(m, 0, peer.owner, bits | SHADOW);
     if (shadow >= 0 && self.role === 'primary') self.ports.onConflict(visible, shadow);

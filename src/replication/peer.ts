@@ -4,7 +4,7 @@ import { encodeName } from '../wire/frame.js';
 import { ExpectationAsker } from './expectation-asker.js';
 import { IncarnationKeys } from './key-ring.js';
 import { NackAsker } from './nack-asker.js';
-import { MODES, type Mode, type Role, type Verdict } from './ports.js';
+import { MODES, type Mode, type Role, type Stage, type Verdict } from './ports.js';
 import { ReorderBuffer } from './reorder.js';
 import { RepairAsker } from './repair-asker.js';
 import { ReplayWindow } from './replay-window.js';
@@ -12,6 +12,14 @@ import { ResendAllowance } from './resender.js';
 
 /** Control frames that may overtake an answer: as many as a replay window remembers. */
 const OVERTAKEN_FRAMES = 1024;
+
+/** What a peer has said of one seed. */
+export interface Takeover {
+  readonly term: number;
+  readonly incarnation: Uint8Array;
+  cut: number;
+  stage: Stage;
+}
 
 export class Peer {
   readonly node: string;
@@ -56,6 +64,8 @@ export class Peer {
 
   // --- its stream, as received here ---
   applied: number;
+  /** Where the stream stood when the peer was admitted. */
+  readonly firstSequence: number;
   /** Last sequence that it told of. */
   sequence: number;
   /** `applied` at its last heartbeats: it cannot have sent less since. */
@@ -67,8 +77,10 @@ export class Peer {
    * time.
    */
   absorbedUntil = 0;
-  /** Whom it has declared to have taken over, and under which term; the last few. */
-  readonly takeovers: { term: number; incarnation: Uint8Array }[] = [];
+  /** Whom it has declared to have taken over, under which term and up to where; the last few. */
+  readonly takeovers: Takeover[] = [];
+  /** DECLAREs without seeds: each ends its giving away of flows. */
+  yields = 0;
   /** The scope whose run is being received (scopeId), -1: none, or it has a gap. */
   openScope = -1;
   openScopeStamp = 0;
@@ -110,6 +122,7 @@ export class Peer {
     this.owner = owner;
     this.bootId = bootId;
     this.applied = sequence;
+    this.firstSequence = sequence;
     this.sequence = sequence;
     this.lastHeard = now;
     this.answeredNonceOf = nonceIssuedAt;

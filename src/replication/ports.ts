@@ -18,6 +18,21 @@ export type Mode = 'reliable' | 'refresh' | 'best-effort';
 /** Modes by their number on the wire; append-only. */
 export const MODES: readonly Mode[] = ['reliable', 'refresh', 'best-effort'];
 
+/**
+ * What a DECLARE with seeds means.
+ *
+ * | stage | others move what they hold of a seed | its tenure is over         | a seed that lives                     |
+ * |-------|--------------------------------------|----------------------------|---------------------------------------|
+ * | whole | yes                                  | yes                        | gives what did not change             |
+ * | begun | yes                                  | no: late ops may follow    | notes the cut, and waits for "done"   |
+ * | done  | no, they did at "begun"              | yes                        | gives what did not change             |
+ * | asked | no                                   | no                         | gives what did not change; with cut 0 |
+ * |       |                                      |                            | what it took from the asker itself    |
+ */
+export type Stage = 'whole' | 'begun' | 'done' | 'asked';
+/** Stages by their number on the wire; append-only. */
+export const STAGES: readonly Stage[] = ['whole', 'begun', 'done', 'asked'];
+
 /** A peer, as `status` shows it. */
 export interface PeerStatus {
   node: string;
@@ -52,6 +67,12 @@ export interface PeerStatus {
   wasPrimary: boolean;
   /** Term of its last known tenure as primary; 0: it was none. */
   primaryTerm: number;
+  /** First sequence that was applied of it here. */
+  firstSequence: number;
+  /** Change stamp at which this node took it over in its own tenure; -Infinity: it did not. */
+  takenAt: number;
+  /** How often it said that it gave away flows of its own, as a DECLARE had asked of it. */
+  yields: number;
   /** By link: since it was heard there, and since it heard this node there, as it says. Milliseconds, or SILENT_NEVER_MS. */
   links: { silentMs: number; hearsUsMs: number }[];
 }

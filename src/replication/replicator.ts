@@ -37,6 +37,7 @@ import type {
   ReplicatorPorts,
   Role,
   SettingDifference,
+  Stage,
 } from './ports.js';
 import { Resender } from './resender.js';
 import { Self } from './self.js';
@@ -52,6 +53,8 @@ export interface Declaration {
   seeds: readonly { node: string; incarnation: Uint8Array; cut?: number }[];
   former?: boolean;
   term: number;
+  /** "whole" unless told otherwise. */
+  stage?: Stage;
 }
 
 export class Replicator {
@@ -161,7 +164,7 @@ export class Replicator {
     this.#settings.tick(now);
     this.#window.tick(this.#out.sequence, now);
     this.#sweep.tick();
-    if (this.#declarations.step()) this.#out.declare([], false, this.#self.term);
+    if (this.#declarations.step()) this.#out.declare([], false, this.#self.term, 'whole');
     this.#in.step(now);
     this.#in.tick(now);
   }
@@ -182,12 +185,14 @@ export class Replicator {
 
   setRole(role: Role, term: number): void {
     const self = this.#self;
+    const wasPrimary = self.role === 'primary';
     self.role = role;
     self.term = term;
     self.seeTerm(term);
     self.isHeartbeatSoon = true;
     this.#out.stateRole(role, term);
-    if (role !== 'primary') this.#declarations.demoted();
+    if (role === 'primary') this.#declarations.promoted(term);
+    else if (wasPrimary) this.#declarations.demoted();
   }
 
   /** The first dump is whole and its flows are classified: from now on the stream speaks. */
@@ -196,7 +201,7 @@ export class Replicator {
     if (self.isMirrorReady) return;
     self.isMirrorReady = true;
     self.isHeartbeatSoon = true;
-    this.#out.declare([], true, self.term);
+    this.#out.declare([], true, self.term, 'whole');
   }
 
   /** To be called in the same turn as the relabelling of the seeds' slots to this node. */
@@ -206,8 +211,18 @@ export class Replicator {
       incarnation: s.incarnation,
       cut: s.cut ?? this.#source(s.incarnation)?.applied ?? 0,
     }));
-    this.#declarations.noteSources(seeds);
-    this.#out.declare(seeds, declaration.former ?? false, declaration.term);
+    const stage = declaration.stage ?? 'whole';
+    this.#declarations.noteSources(seeds, stage);
+    this.#out.declare(seeds, declaration.former ?? false, declaration.term, stage);
+  }
+
+  /** What these owners have stays as it is, but for their own streams' ops, until `unpin`: a promote reads it. */
+  pin(owners: readonly number[]): void {
+    for (const owner of owners) this.#self.pinned.add(owner);
+  }
+
+  unpin(): void {
+    this.#self.pinned.clear();
   }
 
   /** Asks a peer (by node name) for all it has; false if it is not known. */
@@ -275,6 +290,9 @@ export class Replicator {
       bootId: p.bootId,
       wasPrimary: p.wasPrimary,
       primaryTerm: p.primaryTerm,
+      firstSequence: p.firstSequence,
+      yields: p.yields,
+      takenAt: this.#declarations.takenAt(p.node),
       links: Array.from({ length: this.#self.links }, (_, link) => ({
         silentMs: p.silentMs(link, now),
         hearsUsMs: p.hearsUsMs(link, now),

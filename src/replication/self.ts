@@ -46,6 +46,12 @@ export class Self {
   /** Former incarnations that were primary and whose kernel is gone: sources of a promote, never dropped. */
   readonly formers: Peer[] = [];
 
+  /** Owners that a promote reads: nothing of them is swept, moved or replaced meanwhile. */
+  readonly pinned = new Set<number>();
+
+  /** A node that was primary gives its flows away until then, as the new primary asks for them. */
+  handsOverUntil = Number.NEGATIVE_INFINITY;
+
   role: Role = 'backup';
   /** The role that the stream has told of. */
   statedRole: Role = 'backup';
@@ -143,6 +149,10 @@ export class Self {
   /** The peer, or the former incarnation, with this owner number. */
   peerOfOwner(owner: number): Peer | undefined {
     return this.peers.find((p) => p.owner === owner) ?? this.formers.find((p) => p.owner === owner);
+  }
+
+  isPinned(owner: number): boolean {
+    return this.pinned.has(owner);
   }
 
   /** Forgets a peer that holds no slot; its owner number is free again. */

@@ -13,12 +13,13 @@ import {
 } from '../limits.js';
 import { LEVEL_ROOT } from '../table/digests.js';
 import { OWNER_SELF } from '../table/slot-bits.js';
+import { bytesEqual, INCARNATION_BYTES } from '../wire/frame.js';
 import type { Seed } from '../wire/op-writer.js';
 import { SEGMENTS } from '../wire/ops.js';
 import { ExpectationsOut } from './expectations-out.js';
 import { FrameBuilder } from './frame-builder.js';
 import type { FrameRing } from './frame-ring.js';
-import { ROLES, type Role } from './ports.js';
+import { ROLES, type Role, STAGES, type Stage } from './ports.js';
 import type { RepairDesk } from './repair-desk.js';
 import { RepairRuns } from './repair-runs.js';
 import type { Self } from './self.js';
@@ -36,11 +37,15 @@ const IDLE_SLOTS_LEAST = 32;
 /** Scopes of the cycle of mode refresh that one flush adds; a cycle that fell behind by more is not caught up with. */
 const REFRESH_SCOPES = 8;
 
+/** Seeds of former takeovers that are said again with the last one's; a DECLARE must fit into a frame. */
+const SEEDS_SAID_AGAIN_MAX = 8;
+
 interface Statement {
   kind: 'declare' | 'role';
   term: number;
   isFormer: boolean;
   seeds: readonly Seed[];
+  stage: Stage;
   role: Role;
 }
 
@@ -80,15 +85,31 @@ export class StreamOut {
     return this.#runs.desk;
   }
 
-  declare(seeds: readonly Seed[], isFormer: boolean, term: number): void {
-    const statement: Statement = { kind: 'declare', term, isFormer, seeds, role: 'backup' };
+  declare(seeds: readonly Seed[], isFormer: boolean, term: number, stage: Stage): void {
+    const statement: Statement = { kind: 'declare', term, isFormer, seeds, stage, role: 'backup' };
     this.#state(statement);
-    if (seeds.length > 0) this.#takeover = statement;
+    if (seeds.length > 0 && stage !== 'asked') this.#noteTakeover(statement);
     this.#self.isMarkSoon = true;
   }
 
+  /** What is said again to who may have missed it: all that was taken over in this tenure, each by its last cut. */
+  #noteTakeover(statement: Statement): void {
+    const { seeds, stage } = statement;
+    const before = this.#takeover;
+    if (before === undefined) {
+      this.#takeover = statement;
+      return;
+    }
+    const isAgain = (s: Seed) =>
+      seeds.some((seed) => bytesEqual(seed.incarnation, 0, s.incarnation, 0, INCARNATION_BYTES));
+    const others = before.seeds.filter((s) => !isAgain(s)).slice(-SEEDS_SAID_AGAIN_MAX);
+    // Who missed the beginning has still to move what it holds.
+    const whole = stage === 'done' ? 'whole' : stage;
+    this.#takeover = { ...statement, stage: whole, seeds: [...others, ...seeds] };
+  }
+
   stateRole(role: Role, term: number): void {
-    this.#state({ kind: 'role', term, isFormer: false, seeds: [], role });
+    this.#state({ kind: 'role', term, isFormer: false, seeds: [], stage: 'whole', role });
     if (role !== 'primary') this.#takeover = undefined;
   }
 
@@ -158,7 +179,7 @@ export class StreamOut {
 
   #write(s: Statement): boolean {
     const { ops } = this.#frames;
-    if (s.kind === 'declare') return ops.declare(s.term, s.isFormer, s.seeds);
+    if (s.kind === 'declare') return ops.declare(s.term, s.isFormer, s.seeds, STAGES.indexOf(s.stage));
     return ops.role(ROLES.indexOf(s.role), s.term);
   }
 

@@ -69,6 +69,8 @@ export class OpReader {
   role = 0;
   term = 0;
   isFormer = false;
+  /** Stage of a DECLARE. */
+  stage = 0;
   seeds: Seed[] = [];
   readonly #c = new ByteCursor();
   readonly #text = new TextDecoder('utf-8');
@@ -130,7 +132,7 @@ export class OpReader {
         used = this.#readRole();
         break;
       case WIRE_DECLARE:
-        used = this.#declare();
+        used = this.#declare(elements);
         break;
       case WIRE_EXPECT_UPSERT:
         used = this.#readExpectation(0) ? 2 : 0;
@@ -235,7 +237,7 @@ export class OpReader {
     return this.role >= 0 && this.role <= 255 && this.term >= 0 ? 3 : 0;
   }
 
-  #declare(): number {
+  #declare(elements: number): number {
     const c = this.#c;
     this.seeds = [];
     this.term = c.uint();
@@ -258,7 +260,8 @@ export class OpReader {
       seeds.push({ node, incarnation, cut });
     }
     this.seeds = seeds;
-    return 4;
+    this.stage = elements > 4 ? c.uint() : 0;
+    return this.stage < 0 ? 0 : Math.min(elements, 5);
   }
 
   /** Steps over elements that a later version added. */

@@ -140,12 +140,12 @@ export class OpWriter {
     return true;
   }
 
-  declare(term: number, isFormer: boolean, seeds: readonly Seed[]): boolean {
+  declare(term: number, isFormer: boolean, seeds: readonly Seed[], stage = 0): boolean {
     const w = this.bytes;
     const names = seeds.map((s) => this.#text.encode(s.node));
     const bytes = names.reduce((sum, name) => sum + name.length + 2 + 1 + 18 + 9, 0);
     if (!w.hasRoom(16 + bytes)) return false;
-    w.array(4);
+    w.array(stage === 0 ? 4 : 5);
     w.byte(WIRE_DECLARE);
     w.uint(term);
     w.byte(isFormer ? 0xc3 : 0xc2);
@@ -156,6 +156,7 @@ export class OpWriter {
       w.bin(seeds[i].incarnation);
       w.uint(seeds[i].cut);
     }
+    if (stage !== 0) w.uint(stage);
     return true;
   }
 

@@ -5,6 +5,10 @@ import { FirewallPair } from './firewall-pair.js';
 import { kernelText, textDifference } from './kernel-text.js';
 
 const FLOWS = 5000;
+/** Of those, closed on fw2 while the cable is cut, and as many more changed on fw1. */
+const CLOSED = 100;
+/** Flows that only one of the two has, from the time apart. */
+const BORN = 10;
 const VERIFY_WITHIN_MS = 10_000;
 
 let pair: FirewallPair;
@@ -19,31 +23,54 @@ test('with the sync cable cut the backup takes over all the same, and both say s
   await pair.lab.cutSync('fw1');
   const report = await pair.fw2.failover('primary');
   expect(report.promote).toMatchObject({ committed: FLOWS, rejected: 0 });
-  // Flows that only one of the two has, from the time apart.
-  await generate(pair.lab, 'fw2', 'create', 10, { first: FLOWS });
+  await generate(pair.lab, 'fw2', 'create', BORN, { first: FLOWS });
+  await generate(pair.lab, 'fw2', 'delete', CLOSED);
+  await generate(pair.lab, 'fw1', 'create', BORN, { first: FLOWS + BORN });
+  await generate(pair.lab, 'fw1', 'update', CLOSED, { first: CLOSED });
   await pair.lab.mendSync('fw1');
   await eventually('both report that both are primary', { withinMs: 5000 }, async () => {
     const all = await Promise.all([pair.fw1.status(), pair.fw2.status()]);
-    return all.every(({ warnings }) => warnings.some((text) => /split brain/i.test(text)));
+    return all.every(
+      ({ warnings, splitBrain }) =>
+        splitBrain.length === 1 && warnings.some((text) => /^split brain: .*failover backup/.test(text)),
+    );
   });
 });
 
-test('the old primary steps back, its flows become the new one’s, and both verify', async () => {
+test('the old primary steps back: what it alone has comes over, what ended on the new one does not', async () => {
   expect((await pair.fw1.failover('backup')).exitCode).toBe(0);
-  await eventually('fw1 owns nothing any more', { withinMs: VERIFY_WITHIN_MS }, async () => {
-    return (await pair.fw1.status()).mirror.flows === 0;
+  const flows = FLOWS - CLOSED + 2 * BORN;
+  await eventually('fw2 has taken what fw1 had, and fw1 owns nothing', { withinMs: 10_000 }, async () => {
+    const [left, right] = await Promise.all([pair.fw1.status(), pair.fw2.status()]);
+    return left.mirror.flows === 0 && right.mirror.flows === flows && right.splitBrain.length === 0;
   });
   await pair.verified(VERIFY_WITHIN_MS);
-  const replica = await pair.fw1.replicaOf('fw2');
-  expect(replica).toMatchObject({ flows: FLOWS + 10, held: FLOWS, inSync: true });
+  expect((await pair.fw2.status()).lastAbsorb).toMatchObject({ sources: ['fw1'], rejected: 0 });
+  const { digest } = (await pair.fw2.status()).mirror;
+  expect(await pair.fw1.replicaOf('fw2')).toMatchObject({ digest, inSync: true });
+  expect(await pair.lab.kernelFlows('fw2')).toBe(flows);
+  const lines = (text: RegExp) => pair.fw2.log().match(text)?.length;
+  expect([lines(/split brain: another node/g), lines(/the split brain is over/g)]).toEqual([1, 1]);
 });
 
 test('failing back creates what is missing, and the TCP flows anew that the kernel has from before', async () => {
   expect((await pair.fw2.failover('backup')).exitCode).toBe(0);
   const report = await pair.fw1.failover('primary');
   expect(report.exitCode, report.reasons.join()).toBe(0);
-  expect(report.promote).toMatchObject({ committed: 10, kept: 0, replaced: FLOWS, rejected: 0 });
-  const [left, right] = await Promise.all([kernelText(pair.lab, 'fw1'), kernelText(pair.lab, 'fw2')]);
-  expect(textDifference(left, right)).toEqual([]);
+  expect(report.promote).toMatchObject({
+    committed: BORN,
+    kept: 0,
+    replaced: FLOWS - CLOSED + BORN,
+    rejected: 0,
+  });
   await pair.verified(VERIFY_WITHIN_MS);
+  const [left, right] = await Promise.all([kernelText(pair.lab, 'fw1'), kernelText(pair.lab, 'fw2')]);
+  const isClosed = (line: string) => !right.includes(line);
+  expect(left.filter(isClosed)).toHaveLength(CLOSED);
+  expect(
+    textDifference(
+      left.filter((line) => !isClosed(line)),
+      right,
+    ),
+  ).toEqual([]);
 });

@@ -45,6 +45,7 @@ export class FailoverNode {
   readonly notes: string[] = [];
   readonly states: PersistedState[] = [];
   declared: Seed[] = [];
+  pinned: readonly number[] = [];
   highestTerm = 0;
 
   constructor(options: Partial<TwinOptions> = {}) {
@@ -130,9 +131,17 @@ export class FailoverNode {
             this.term = term;
             this.notes.push(`role ${role}`);
           },
-          declare: (seeds) => {
+          pin: (owners) => {
+            this.pinned = owners;
+          },
+          unpin: () => {
+            this.pinned = [];
+          },
+          declare: (seeds, _term, stage) => {
             this.declared = [...seeds];
-            this.notes.push(`declare ${seeds.map((seed) => `${seed.node}@${seed.cutSequence}`).join(',')}`);
+            const names = seeds.map((seed) => `${seed.node}@${seed.cutSequence}`);
+            this.notes.push(`${stage} ${names.join(',')}`);
+            if (stage !== 'done') return;
             for (const peer of this.peers) {
               if (seeds.some((seed) => seed.node === peer.node)) peer.isAbsorbed = true;
             }
@@ -156,6 +165,12 @@ export class FailoverNode {
       isAlive: false,
       isProven: true,
       applied: 100,
+      flows: 0,
+      firstSequence: 1,
+      isReady: true,
+      yields: 0,
+      takenAt: Number.NEGATIVE_INFINITY,
+      bootId: `boot-${node}`,
       ...wish,
     };
     this.peers.push(peer);

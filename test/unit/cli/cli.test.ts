@@ -85,7 +85,7 @@ describe('status', () => {
     expect(code).toBe(0);
     const lines = out.split('\n');
     expect(lines[0]).toBe(
-      'fw1 in edge: BACKUP, ready, commit runs  (term 1700000000001, up 1 h 2 min, conntwin 0.1.0)',
+      'fw1 in edge: BACKUP, ready, commit runs (commit: 3 of 12)  (term 1700000000001, up 1 h 2 min, conntwin 0.1.0)',
     );
     expect(lines[1]).toBe('! the sync link is not sealed');
     expect(out).toContain(
@@ -113,6 +113,7 @@ describe('status', () => {
   test('names every trouble: split brain, silence, an unproven replica', async () => {
     const { report } = backend;
     report.role = 'primary';
+    report.warnings.push('split brain: fw2 is primary too');
     report.peers.push({ ...report.peers[0], node: 'fw3', alive: false });
     report.replicas[0].inSync = false;
     report.mirrorReady = false;
@@ -120,7 +121,7 @@ describe('status', () => {
     report.peers[0].verdict = 'suspect';
     const { out } = await call('status');
     expect(out.split('\n').filter((line) => line.startsWith('! '))).toEqual([
-      '! split brain: fw2 is primary too, make one of them backup',
+      '! split brain: fw2 is primary too',
       '! joining: flows are not sorted out yet, wait a moment',
       '! the first dump of the kernel is not whole yet',
       '! fw2 has no proven replica of this node (suspect)',

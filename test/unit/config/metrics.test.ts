@@ -25,10 +25,17 @@ test('a scrape shows the status as it is now, counters as counters', async () =>
   expect(text).toContain('conntwin_reasons_total{reason="frame.truncated"} 3\n');
   expect(text).toMatch(/conntwin_nodejs_eventloop_lag_seconds [\d.]+\n/);
   // Another object, as the daemon's is: a scrape may keep one only for its own time.
-  status = { ...sampleStatus(), role: 'primary', mirror: { ...status.mirror, flows: 13 } };
+  expect(text).toContain('conntwin_split_brain 0\n');
+  status = {
+    ...sampleStatus(),
+    role: 'primary',
+    splitBrain: ['fw2'],
+    mirror: { ...status.mirror, flows: 13 },
+  };
   const later = await (await get('/metrics')).text();
   expect(later).toContain('conntwin_mirror_flows 13\n');
   expect(later).toContain('conntwin_role{role="primary"} 1\n');
+  expect(later).toContain('conntwin_split_brain 1\n');
   expect(later).not.toContain('role="backup"');
   expect(later).toContain('conntwin_reasons_total{reason="frame.truncated"} 3\n');
 });

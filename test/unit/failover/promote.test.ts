@@ -98,7 +98,7 @@ describe('a promote', () => {
     node.twin.beforeCall = (call) => node.notes.push(call);
     node.finish(node.promotion());
     const first = node.notes.findIndex((note) => note === 'dumpStart' || note === 'execute');
-    expect(node.notes.slice(0, first)).toEqual(['persist primary 1', 'role primary', 'declare fw1@100']);
+    expect(node.notes.slice(0, first)).toEqual(['persist primary 1', 'role primary', 'begun fw1@100']);
     expect(node.states.at(-1)).toMatchObject({ role: 'primary', sources: [] });
   });
 

@@ -71,6 +71,12 @@ describe('the sources', () => {
     isAlive: false,
     isProven: true,
     applied: 1,
+    flows: 1,
+    firstSequence: 1,
+    isReady: true,
+    yields: 0,
+    takenAt: Number.NEGATIVE_INFINITY,
+    bootId: 'b',
     ...more,
   });
 
@@ -111,6 +117,8 @@ describe('a demote', () => {
         highestTerm: 0,
         setRole: (role: string) => said.push(`role ${role}`),
         declare: () => undefined,
+        pin: () => undefined,
+        unpin: () => undefined,
       },
     };
     return { node, said, parts };

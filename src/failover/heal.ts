@@ -1,0 +1,131 @@
+/**
+ * What a primary owes to peers that were primary beside it, or that it has taken over (PROTOCOL.md, sections 6 and 8).
+ *
+ *     a former primary whose tenure nobody took over --> ask it to give back what it took from us and did not change
+ *     it, or a source of a promote, gave away what it did not change --> absorb what is left: it was born or changed there
+ *
+ * So what ended here does not return, what was born there is not lost, and what changed on both sides is joined. Where
+ * `ignore.local` is off a former primary's own local flows come too: nothing in a flow tells them apart.
+ *
+ * Nothing here goes round in circles: an absorb asks for what changed meanwhile, three times at most in one tenure of
+ * the peer, with growing pauses. A node that is no primary any more and still changes flows has traffic of its own.
+ */
+import { ABSORB_PAUSE_MS, ABSORBS_MAX, ASK_AGAIN_MS, FORMER_SETTLE_MS, PEERS_MAX } from '../limits.js';
+import type { SourceView } from './ports.js';
+import { incarnationText } from './state.js';
+
+/** What is to be done now: `ask` is one word in the stream, `absorb` a promote from this one source. */
+export interface HealStep {
+  readonly kind: 'ask' | 'absorb';
+  readonly source: SourceView;
+  /** What it has not changed since this sequence of its stream goes back; 0: since it took us over. */
+  readonly cut: number;
+}
+
+interface Case {
+  incarnation: string;
+  readonly bootId: string;
+  term: number;
+  /** seen: a former primary, not asked yet. waiting: for it to give away. */
+  phase: 'seen' | 'waiting';
+  /** How often it had given away when it was asked last. */
+  yields: number;
+  isAsked: boolean;
+  absorbs: number;
+  nextAt: number;
+}
+
+/** One case a node name. */
+export class Heals {
+  readonly #cases = new Map<string, Case>();
+
+  /** Nothing is owed any more: this node is no primary. */
+  clear(): void {
+    this.#cases.clear();
+  }
+
+  /** A promote, or an absorb, of this source is done, and the source was told so. */
+  taken(source: SourceView, now: number): void {
+    const before = this.#cases.get(source.node);
+    const isSame = before?.incarnation === incarnationText(source.incarnation);
+    this.#open(source, 'waiting', isSame ? before.nextAt : now, isSame ? before.absorbs : 0);
+  }
+
+  /** The next thing to do, or undefined. Two primaries do not heal: one of them has to step back first. */
+  next(now: number, views: readonly SourceView[]): HealStep | undefined {
+    if (views.some((view) => view.isAlive && view.role === 'primary')) return undefined;
+    for (const view of views) {
+      if (!view.isAlive || !view.isReady) continue;
+      const step = this.#look(view, now);
+      if (step !== undefined) return step;
+    }
+    return undefined;
+  }
+
+  #look(view: SourceView, now: number): HealStep | undefined {
+    const known = this.#cases.get(view.node);
+    const isOpenTenure = view.primaryTerm > 0 && !view.isAbsorbed;
+    if (known === undefined || (isOpenTenure && view.primaryTerm > known.term)) {
+      if (isOpenTenure) this.#open(view, 'seen', now + FORMER_SETTLE_MS, 0);
+      return undefined;
+    }
+    if (known.incarnation !== incarnationText(view.incarnation)) return this.#restarted(known, view, now);
+    if (known.phase === 'seen') {
+      if (!isOpenTenure)
+        this.#cases.delete(view.node); // somebody else was faster
+      else if (now >= known.nextAt) return this.#ask(view, 0, now);
+      return undefined;
+    }
+    if (view.yields <= known.yields) {
+      // It may have missed the question, but one that was asked it answers within milliseconds.
+      if (!known.isAsked || now < known.nextAt) return undefined;
+      known.nextAt = now + ASK_AGAIN_MS;
+      return { kind: 'ask', source: view, cut: 0 };
+    }
+    return view.isProven ? this.#absorb(known, view, now) : undefined;
+  }
+
+  #ask(source: SourceView, cut: number, now: number): HealStep {
+    this.#open(source, 'waiting', now + ASK_AGAIN_MS, 0).isAsked = true;
+    return { kind: 'ask', source, cut };
+  }
+
+  #absorb(known: Case, source: SourceView, now: number): HealStep | undefined {
+    // A tenure that is still open has to be ended, though nothing may be left of it.
+    const isNeeded = source.flows > 0 || !source.isAbsorbed;
+    if (!isNeeded || known.absorbs >= ABSORBS_MAX) {
+      this.#cases.delete(source.node);
+      return undefined;
+    }
+    if (known.absorbs > 0 && now < known.nextAt) return undefined;
+    known.nextAt = now + ABSORB_PAUSE_MS * 4 ** known.absorbs++;
+    return { kind: 'absorb', source, cut: source.applied };
+  }
+
+  /**
+   * Its daemon was started again before it had given away its flows, and took all that its kernel had for its own. What
+   * has not changed since then stays there: the kernel of a node without traffic keeps what ended elsewhere. After a
+   * reboot its kernel was empty, and it has nothing of that tenure.
+   */
+  #restarted(known: Case, view: SourceView, now: number): HealStep | undefined {
+    if (known.bootId === view.bootId) return this.#ask(view, Math.max(1, view.firstSequence), now);
+    this.#cases.delete(view.node);
+    return undefined;
+  }
+
+  #open(source: SourceView, phase: Case['phase'], nextAt: number, absorbs: number): Case {
+    const { node, bootId, yields } = source;
+    const opened: Case = {
+      incarnation: incarnationText(source.incarnation),
+      bootId,
+      term: source.primaryTerm,
+      phase,
+      yields,
+      isAsked: false,
+      absorbs,
+      nextAt,
+    };
+    if (this.#cases.size < PEERS_MAX || this.#cases.has(node)) this.#cases.set(node, opened);
+    return opened;
+  }
+}
