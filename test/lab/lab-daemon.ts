@@ -1,6 +1,6 @@
 /** A conntwin daemon in a firewall of the lab: its configuration, its life, and the commands sent to it. */
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { ControlClient } from '../../src/control/client.js';
@@ -104,6 +104,11 @@ export class LabDaemon {
     child.kill('SIGKILL');
     await ended(child);
     this.forget();
+  }
+
+  /** Removes what it remembers of its role, as a reboot does. */
+  forgetState(): void {
+    rmSync(join(this.lab.directory, this.name, `${this.name}.state`), { force: true });
   }
 
   /** What `conntwin status` says, asked through the control socket from this process. */

@@ -110,19 +110,23 @@ export class Lab {
 
   /** Moves the shared addresses to a firewall, as keepalived would. */
   async activate(active: FirewallName): Promise<void> {
-    const addresses = this.sharedAddresses();
     await Promise.all(
-      this.firewalls.map((fw) => {
-        const verb = fw === active ? 'replace' : 'del';
-        // A firewall without the address has nothing to delete, and says so: -force goes on.
-        return tryRun(['ip', '-force', '-n', this.namespace(fw), '-batch', '-'], {
-          input: addresses.map((address) => `address ${verb} ${address}\n`).join(''),
-        });
-      }),
+      this.firewalls.map((fw) => (fw === active ? this.shared(fw, 'replace') : this.withdraw(fw))),
     );
     await Promise.all(
       (['client', 'server'] as const).map((node) => this.ip(node, ['neighbour flush all nud all'])),
     );
+  }
+
+  /** Takes the shared addresses from a firewall. */
+  withdraw(fw: FirewallName): Promise<void> {
+    return this.shared(fw, 'del');
+  }
+
+  private async shared(fw: FirewallName, verb: 'replace' | 'del'): Promise<void> {
+    const commands = this.sharedAddresses().map((address) => `address ${verb} ${address}\n`);
+    // A firewall without the address has nothing to delete, and says so: -force goes on.
+    await tryRun(['ip', '-force', '-n', this.namespace(fw), '-batch', '-'], { input: commands.join('') });
   }
 
   /** The addresses that move with the active role, as `ip address add` takes them. */

@@ -1,57 +1,34 @@
 /** Failovers back and forth between two firewalls, each in one of the ways in which they happen. */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { FailoverReport } from '../../../src/control/messages.js';
 import { eventually } from '../deadline.js';
-import type { FirewallPair } from '../firewall-pair.js';
 import type { LabDaemon } from '../lab-daemon.js';
 
-export type Way =
-  /** keepalived moves the addresses, then the old primary hears "backup", then the new one "primary". */
-  | 'planned, backup line first'
-  /** The same, with the lines in the other order. */
-  | 'planned, primary line first'
-  /** All cables of the primary are cut; it believes that it is primary until they are mended. */
-  | 'cables cut'
-  /** The primary's daemon is killed, and comes back later, with its kernel table as it was. */
-  | 'daemon killed';
-
-const HEARD_WITHIN_MS = 15_000;
 const VERIFY_WITHIN_MS = 15_000;
 const VERIFY_EVERY_MS = 100;
+const HEARD_WITHIN_MS = 15_000;
 
-/** Who is primary, and what happened last. */
-export class Failovers {
-  active: LabDaemon;
-  standby: LabDaemon;
-  report: FailoverReport | undefined;
+/** Who is primary, and how that changes; what a failover is differs with who says so. */
+export abstract class Failovers<Way extends string> {
+  constructor(
+    public active: LabDaemon,
+    public standby: LabDaemon,
+  ) {}
 
-  constructor(private readonly pair: FirewallPair) {
-    this.active = pair.fw1;
-    this.standby = pair.fw2;
-  }
-
-  /** Takes the addresses, and the role, from one to the other. Resolves when connections may run again. */
+  /** Takes the addresses, and the role, from one to the other. */
   async over(way: Way): Promise<void> {
-    const { lab } = this.pair;
     const { active: old, standby: next } = this;
-    if (way === 'cables cut') await Promise.all([lab.cut(old.name), lab.cutSync(old.name)]);
-    else if (way === 'daemon killed') await old.kill();
-    await lab.activate(next.name);
-    if (way === 'planned, backup line first') await old.failover('backup');
-    this.report = await next.failover('primary');
-    if (way === 'planned, primary line first') await old.failover('backup');
+    await this.change(way, old, next);
     [this.active, this.standby] = [next, old];
   }
 
-  /** The old primary comes back, and learns that it is none any more. */
-  async back(way: Way): Promise<void> {
-    const { lab } = this.pair;
-    const { active, standby } = this;
-    if (way === 'cables cut') await Promise.all([lab.mend(standby.name), lab.mendSync(standby.name)]);
-    else if (way === 'daemon killed') await standby.start();
-    else return;
-    await standby.failover('backup');
-    const both = [active, standby];
+  /** The old primary comes back, if it was away, and learns that it is none any more. */
+  abstract back(way: Way): Promise<void>;
+
+  protected abstract change(way: Way, old: LabDaemon, next: LabDaemon): Promise<void>;
+
+  /** Waits until each of the two has heard the other. */
+  protected async heard(): Promise<void> {
+    const both = [this.active, this.standby];
     await eventually('the firewalls hear each other', { withinMs: HEARD_WITHIN_MS }, async () => {
       const all = await Promise.all(both.map((daemon) => daemon.status()));
       return all.every(({ peers }) => peers.some((peer) => peer.alive));
@@ -61,6 +38,19 @@ export class Failovers {
   /** A verification says 0 on both. */
   async verified(): Promise<void> {
     await Promise.all([this.active, this.standby].map((daemon) => verifies(daemon)));
+  }
+
+  /** Fails with the last report and the ends of both logs: what the daemons did is half of the story. */
+  async withLogs(what: string, action: () => Promise<void>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      const daemons = [this.active, this.standby];
+      const logs = daemons.map((daemon) => `--- log of ${daemon.name}\n${daemon.logEnd()}`);
+      const status = await this.active.status().catch(() => undefined);
+      const lines = [`${what}: ${(error as Error).message}`, JSON.stringify(status?.lastPromote), ...logs];
+      throw new Error(lines.join('\n'), { cause: error });
+    }
   }
 }
 

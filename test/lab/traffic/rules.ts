@@ -65,8 +65,8 @@ table inet filter {
     iifname "lan" tcp dport ${port('tcp4-zone')} ct zone set ${ZONE}
     iifname "wan" tcp sport ${port('tcp4-zone')} ct zone set ${ZONE}
   }
-  chain untracked-in { type filter hook prerouting priority -300; iifname "sync" notrack; }
-  chain untracked-out { type filter hook output priority -300; oifname "sync" notrack; }
+  chain untracked-in { type filter hook prerouting priority -300; iifname "sync" notrack; meta l4proto vrrp notrack; }
+  chain untracked-out { type filter hook output priority -300; oifname "sync" notrack; meta l4proto vrrp notrack; }
 }
 table ip nat {
   chain pre {
