@@ -5,6 +5,7 @@ import { packageVersion } from '../daemon/version.js';
 import { addCommit } from './commands/commit.js';
 import { addConfig } from './commands/config.js';
 import { addDaemon } from './commands/daemon.js';
+import { addDrill } from './commands/drill.js';
 import { addExpectations } from './commands/expectations.js';
 import { addFailover } from './commands/failover.js';
 import { addFlows } from './commands/flows.js';
@@ -29,6 +30,7 @@ Exit codes:
 Examples:
   conntwin status                       is all well?
   conntwin failover primary             take over now
+  conntwin drill                        what would a takeover come to?
   conntwin verify && echo equal         prove that kernel, mirror and replicas agree
   conntwin --socket /tmp/fw2.sock status --json
 `;
@@ -45,6 +47,7 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
     addResync,
     addVerify,
     addReady,
+    addDrill,
     addCommit,
     addFlush,
     addFlows,

@@ -8,15 +8,16 @@ import type {
 import { duration, grouped } from './terminal.js';
 
 /** A promote in one sentence. */
-export function promoteText(promote: PromoteReport): string {
+export function promoteText(promote: PromoteReport, isEstimate = false): string {
   const { committed, kept, updated, replaced, rejected, rejectedBy, durationMs, sources, endedAtMs } =
     promote;
   const counts = `${grouped(committed)} committed, ${grouped(kept)} kept, ${grouped(updated)} updated, ${grouped(replaced)} replaced`;
   const refused = `${grouped(rejected)} rejected${reasonsText(rejectedBy)}`;
+  const took = `${isEstimate ? 'about ' : ''}${duration(durationMs)}`;
   const from = sources.length > 0 ? ` from ${sources.join(', ')}` : '';
   const when =
     endedAtMs > 0 ? `, ${new Date(endedAtMs).toISOString().replace('T', ' ').slice(0, 19)} UTC` : '';
-  return `${counts}, ${refused} in ${duration(durationMs)}${from}${when}`;
+  return `${counts}, ${refused} in ${took}${from}${when}`;
 }
 
 /** What else an operator should know of it, a line each; empty when there is nothing. */
@@ -52,6 +53,13 @@ const reasonsText = (rejectedBy: Readonly<Record<string, number>>): string => {
   const reasons = Object.entries(rejectedBy).map(([reason, count]) => `${reason} ${grouped(count)}`);
   return reasons.length > 0 ? ` (${reasons.join(', ')})` : '';
 };
+
+/** What a promote would do. */
+export function drillText({ role, term, promote, reasons }: FailoverReport): string {
+  const lines = [`drill, nothing was changed: ${role} now, a promote would take term ${term} and come to`];
+  if (promote !== null) lines.push(promoteText(promote, true), ...promoteDetails(promote));
+  return `${[...lines, ...reasons.map((reason) => `! ${reason}`)].join('\n')}\n`;
+}
 
 /** What a failover or commit did. */
 export function failoverText({ role, term, promote, reasons }: FailoverReport): string {

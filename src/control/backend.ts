@@ -31,6 +31,8 @@ export interface ControlBackend {
   resync(kind: ResyncKind): Promise<ResyncReport>;
   verify(progress: ProgressSink, signal: AbortSignal): Promise<VerifyReport>;
   commit(progress: ProgressSink, signal: AbortSignal): Promise<FailoverReport>;
+  /** What a failover to primary would report; nothing is changed. */
+  drill(progress: ProgressSink, signal: AbortSignal): Promise<FailoverReport>;
   flush(table: FlowTableName): Promise<FlushReport>;
   /** Batches hold about FLOWS_PER_BATCH records; at most CONTROL_BATCH_MAX_BYTES bytes each. */
   flows(request: FlowsRequest, onBatch: BatchSink, signal: AbortSignal): Promise<{ count: number }>;

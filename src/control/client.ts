@@ -71,6 +71,10 @@ export class ControlClient {
     return this.#long(this.#methods.Commit, {}, onProgress);
   }
 
+  drill(onProgress: ProgressSink): Promise<FailoverReport> {
+    return this.#long(this.#methods.Drill, {}, onProgress);
+  }
+
   verify(onProgress: ProgressSink): Promise<VerifyReport> {
     return this.#long(this.#methods.Verify, {}, onProgress);
   }

@@ -243,7 +243,10 @@ export interface Progress {
   total: number;
 }
 
-/** `conntwin failover` and `conntwin commit`. */
+/**
+ * `conntwin failover` and `conntwin commit`; and `conntwin drill`, where the role is the one that stays, the term the one
+ * that a promote would take, and its duration an estimate.
+ */
 export interface FailoverReport {
   role: Role;
   term: number;

@@ -24,6 +24,7 @@ export interface ControlMethods {
   Status: MethodDefinition<object, StatusReport>;
   Failover: MethodDefinition<{ role: string }, Update<FailoverReport>>;
   Commit: MethodDefinition<object, Update<FailoverReport>>;
+  Drill: MethodDefinition<object, Update<FailoverReport>>;
   Verify: MethodDefinition<object, Update<VerifyReport>>;
   Resync: MethodDefinition<{ kind: string }, ResyncReport>;
   Flush: MethodDefinition<{ table: string }, FlushReport>;

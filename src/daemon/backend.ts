@@ -60,6 +60,10 @@ export class DaemonBackend implements ControlBackend {
     return this.#work(() => this.#parts.operations.commit(progress));
   }
 
+  drill(progress: ProgressSink): Promise<FailoverReport> {
+    return this.#work(() => this.#parts.operations.drill(progress));
+  }
+
   verify(progress: ProgressSink): Promise<VerifyReport> {
     return this.#work(() => verify(this.#parts.core, this.#parts.operations, progress));
   }

@@ -1,7 +1,13 @@
 /** Reports of role changes and commits, as the control API shows them. */
-import type { ExpectationsReport, Progress, PromoteReport } from '../control/messages.js';
+import type {
+  ExpectationsReport,
+  FailoverReport,
+  Progress,
+  PromoteReport,
+  Role,
+} from '../control/messages.js';
 import { type CommitReport, doneOf, type ExpectationCounts } from '../failover/commit-report.js';
-import type { SourceReport } from '../failover/promote-report.js';
+import type { PromoteReport as Outcome, SourceReport } from '../failover/promote-report.js';
 import { flowFromRecord } from '../flow/flow.js';
 import { formatConntrack } from '../flow/text.js';
 
@@ -48,6 +54,13 @@ export function promoteReport(report: CommitReport, about: CommitCircumstances):
     })),
     endedAtMs,
   };
+}
+
+/** What a promote would do: its duration is an estimate, and there is no rate and no pause to tell. */
+export function drillReport(role: Role, report: Outcome, endedAtMs: number): FailoverReport {
+  const { term, exitCode, reasons } = report;
+  const promote = promoteReport(report, { ...report, longestPauseMs: 0, endedAtMs });
+  return { role, term, promote: { ...promote, flowsPerSecond: 0 }, exitCode, reasons: [...reasons] };
 }
 
 function expectationsReport({ total, committed, kept, rejected }: ExpectationCounts): ExpectationsReport {

@@ -7,6 +7,7 @@ import { sourceReport } from '../failover/promote-report.js';
 import { OWNER_SELF } from '../table/slot-bits.js';
 import { commitProgress, promoteReport } from './commit-reports.js';
 import type { Core } from './core.js';
+import { drill } from './drill.js';
 import { PRIORITY_CHANGE } from './jobs.js';
 import { runSteps, type Steps, type Watch } from './steps.js';
 
@@ -34,6 +35,11 @@ export class Operations {
   /** Hands over: the stream says all it has, then the role. */
   demote(role: 'backup' | 'fault', watch: Watch): Promise<FailoverReport> {
     return this.#core.roles.demote(role, watch);
+  }
+
+  /** What a promote would do now; nothing is changed. */
+  drill(watch: Watch): Promise<FailoverReport> {
+    return drill(this.#core, watch);
   }
 
   /** Puts the replicas into this kernel; the role and the flows' owners stay. */

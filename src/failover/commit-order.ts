@@ -8,18 +8,15 @@ import {
   IPS_SEEN_REPLY,
   TCP_CONNTRACK_ESTABLISHED,
 } from '../flow/conntrack-enums.js';
+import { writeMasterKey } from '../flow/master.js';
 import {
   addressBytes,
   allocateMemory,
-  copyRecord,
   findPart,
   MAX_RECORD_BYTES,
   type Memory,
   OFF_IDLE,
-  OFF_KEY,
-  OFF_ORIG_L4,
   OFF_PROTOCOL,
-  OFF_ZONE,
   offState,
   offStatus,
   PART_MASTER,
@@ -172,14 +169,4 @@ export class CommitOrder {
     }
     return depth;
   }
-}
-
-/** Writes a record to `out` at 0 whose key is the master's tuple in the child's zone; good for find() only. */
-function writeMasterKey(m: Memory, at: number, part: number, out: Memory): void {
-  copyRecord(m, at, out, 0);
-  const addr = addressBytes(m, at);
-  out.u8[OFF_KEY] = m.u8[part + 4] | (m.u8[at + OFF_KEY] & 0xc0);
-  out.u8[OFF_PROTOCOL] = m.u8[part + 5];
-  out.u16[OFF_ZONE >>> 1] = m.u16[(at + OFF_ZONE) >>> 1];
-  for (let i = 0; i < 4 + 2 * addr; i++) out.u8[OFF_ORIG_L4 + i] = m.u8[part + 8 + i];
 }

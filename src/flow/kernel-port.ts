@@ -103,6 +103,8 @@ export interface KernelPort {
   dumpNext(sink: RowSink): number;
   /** Size of the conntrack hash table: a dump across a resize is not whole (F12). */
   buckets(): number;
+  /** Flows that the table takes before it is full: then it drops unassured ones, or refuses (ENOMEM). */
+  room(): number;
   /** Sends the batch, reads every answer, fills errno and found. The own event socket does not hear these writes. */
   execute(batch: KernelBatch): void;
   /** Events lost so far, from the socket's drop counter (F3). Never falls. */

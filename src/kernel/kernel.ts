@@ -117,6 +117,10 @@ export class Kernel implements KernelPort {
     return readSysctl('buckets') ?? 0;
   }
 
+  room(): number {
+    return Math.max(0, (readSysctl('max') ?? 0) - (readSysctl('count') ?? 0));
+  }
+
   execute(batch: KernelBatch): void {
     this.injector.execute(batch);
   }

@@ -29,12 +29,14 @@ import {
   OP_GET_REPLY,
   OP_UPDATE,
 } from '../../src/flow/kernel-port.js';
+import { withOwnMaster } from '../../src/flow/master.js';
 import { durableEqual } from '../../src/flow/merge.js';
 import {
   addressBytes,
   allocateMemory,
   copyRecord,
   lengthOf,
+  MAX_RECORD_BYTES,
   type Memory,
   OFF_ID,
   OFF_TIMEOUT,
@@ -334,6 +336,30 @@ export function testCompliance(
       run(OP_CREATE, [tcp(2)], subject.foreign);
       expect(hear().map((event) => event.kind)).toEqual([EVENT_NEW]);
       expect(port.eventsLost()).toBe(0);
+    });
+
+    it('a create that names the flow itself as its master says what is against it, and never succeeds', () => {
+      const own = (flow: FlowDescription): number => {
+        const record = allocateMemory(MAX_RECORD_BYTES);
+        withOwnMaster(makeRecord(flow).m, 0, record);
+        const batch = new KernelBatch(1);
+        batch.add(OP_CREATE, 0, record, 0);
+        port.execute(batch);
+        return batch.errno[0];
+      };
+      expect(own(tcp(1))).toBe(ENOENT);
+      expect(own(tcp(2, { helper: 'ftp', labels: 3, seqadj: [1, 2, 3] }))).toBe(ENOENT);
+      expect(own(tcp(3, { helper: 'no-such-helper' }))).toBe(EOPNOTSUPP);
+      expect(own(tcp(4, { source: 'fd00::1', destination: 'fd00:9::1', zone: 3 }))).toBe(ENOENT);
+      for (let i = 1; i <= 4; i++) expect(errno(OP_GET, tcp(i))).toBe(ENOENT);
+      expect(errno(OP_CREATE, tcp(5))).toBe(0);
+      expect(own(tcp(5))).toBe(EEXIST);
+    });
+
+    it('what is created takes of the room', () => {
+      const before = port.room();
+      expect(errno(OP_CREATE, tcp(1))).toBe(0);
+      expect(port.room()).toBe(before - 1);
     });
 
     it('an unknown helper is EOPNOTSUPP', () => {

@@ -247,6 +247,10 @@ export class KernelTwin implements KernelPort {
     return this.#buckets;
   }
 
+  room(): number {
+    return Math.max(0, this.knobs.maxFlows - this.flows.count);
+  }
+
   execute(batch: KernelBatch): void {
     this.beforeCall?.('execute');
     let errors = 0;

@@ -298,6 +298,7 @@ export class DaemonRun {
         return kernel.dumpNext(sink);
       },
       buckets: () => kernel.buckets(),
+      room: () => kernel.room(),
       execute: (batch: KernelBatch) => {
         this.#effect();
         kernel.execute(batch);

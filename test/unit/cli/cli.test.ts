@@ -272,6 +272,20 @@ describe('ready', () => {
   });
 });
 
+describe('drill', () => {
+  test('says what a promote would come to, as an estimate, and exits with the report’s code', async () => {
+    Object.assign(backend.failoverReport, { role: 'backup', exitCode: 3, reasons: ['fw2 is not proven'] });
+    const { code, out } = await call('drill');
+    expect([code, backend.asked]).toEqual([3, ['drill']]);
+    expect(out).toContain(
+      'drill, nothing was changed: backup now, a promote would take term 9 and come to\n20,000 committed',
+    );
+    expect(out).toContain('rejected (kernel-full 4, reply-taken 1) in about 62 ms from fw2');
+    expect(out).toContain('! fw2 is not proven');
+    expect(JSON.parse((await call('drill --json')).out)).toEqual(backend.failoverReport);
+  });
+});
+
 describe('verify', () => {
   test('exits 0 when all is equal', async () => {
     const { code, out } = await call('verify');
@@ -430,7 +444,7 @@ describe('errors are one line and an exit code', () => {
 
   test('--help of every command has examples and exits 0', async () => {
     const commands =
-      'daemon|status|failover|resync|verify|commit|flush|flows list|flows count|config check|config show|key generate';
+      'daemon|status|failover|resync|verify|drill|commit|flush|flows list|flows count|config check|config show|key generate';
     for (const command of commands.split('|')) {
       const { code, out } = await call(`${command} --help`);
       expect([command, code]).toEqual([command, 0]);

@@ -174,6 +174,12 @@ export class FakeBackend implements ControlBackend {
     return this.failoverReport;
   }
 
+  async drill(progress: ProgressSink, signal: AbortSignal): Promise<FailoverReport> {
+    this.#note('drill');
+    await this.during(progress, signal);
+    return this.failoverReport;
+  }
+
   async verify(progress: ProgressSink, signal: AbortSignal): Promise<VerifyReport> {
     this.#note('verify');
     await this.during(progress, signal);
