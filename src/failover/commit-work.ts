@@ -1,8 +1,16 @@
 /** What the parts of a commit share: the flows' marks, the queue, and how a flow's commit ends. */
-import { IPPROTO_GRE, IPPROTO_TCP, IPS_EXPECTED, IPS_FIXED_TIMEOUT } from '../flow/conntrack-enums.js';
+import {
+  IPPROTO_GRE,
+  IPPROTO_TCP,
+  IPS_ASSURED,
+  IPS_EXPECTED,
+  IPS_FIXED_TIMEOUT,
+  TCP_CONNTRACK_ESTABLISHED,
+} from '../flow/conntrack-enums.js';
 import type { Counters } from '../flow/counters.js';
 import { type KernelBatch, type KernelPort, OP_CREATE } from '../flow/kernel-port.js';
 import type { Log } from '../flow/log.js';
+import { protoBitsOf } from '../flow/normalise.js';
 import {
   addressBytes,
   findPart,
@@ -15,9 +23,14 @@ import {
   OFF_LENGTH,
   OFF_PROTOCOL,
   OFF_TIMEOUT,
+  offProtoBits,
+  offState,
   offStatus,
+  offTcpFlags,
+  offWscale,
   PART_HELPER,
   PART_MASTER,
+  PROTO_HAS_STATE,
 } from '../flow/record.js';
 import { COMMIT_TRIES } from '../limits.js';
 import type { FlowTable } from '../table/flow-table.js';
@@ -65,12 +78,15 @@ export const NO_MASTER = 8;
 const NO_HELPER = 16;
 /** Waits for the end: the kernel had no room. */
 const RETRIED = 32;
-/** Its timeout was made a fixed one. */
+/** Its record was made one that the kernel can live with: see fixTimeout and assumeEstablished. */
 const FIXED = 64;
 /** How a flow came to be in the kernel as we want it. */
 export const OUTCOME_KEPT = 0;
 export const OUTCOME_UPDATED = 1;
 const SETTLES_PER_TURN = 256;
+/** Window scale 14, the largest that RFC 7323 knows, in both directions; and the flags that make the kernel take them. */
+const WIDEST_WINDOWS = 0xee;
+const WINDOW_SCALE_BOTH = 0x11;
 /** Tries are counted above the marks. */
 const TRY = 1024;
 
@@ -194,7 +210,7 @@ export class CommitWork {
     const to = batch.add(OP_CREATE, slot, m, at);
     if (this.has(slot, NO_MASTER)) stripMaster(batch.memory, to);
     if (this.has(slot, NO_HELPER)) stripPart(batch.memory, to, PART_HELPER);
-    if (fixTimeout(batch.memory, to)) this.mark(slot, FIXED);
+    if (fixTimeout(batch.memory, to) || assumeEstablished(batch.memory, to)) this.mark(slot, FIXED);
     this.setTimeout(batch.memory, to);
   }
 
@@ -322,6 +338,23 @@ function fixTimeout(m: Memory, at: number): boolean {
   const status = (at + offStatus(addressBytes(m, at))) >>> 2;
   if (m.u32[status] & IPS_FIXED_TIMEOUT) return false;
   m.u32[status] |= IPS_FIXED_TIMEOUT;
+  return true;
+}
+
+/**
+ * A TCP flow of which no state is known: its owner's daemon began when the flow was offloaded already. A created one
+ * without state would find each packet invalid. It is taken for established, with the largest windows there are, so that
+ * none of its packets is outside of them. True if that was necessary.
+ */
+function assumeEstablished(m: Memory, at: number): boolean {
+  const addr = addressBytes(m, at);
+  if (m.u8[at + OFF_PROTOCOL] !== IPPROTO_TCP) return false;
+  if ((m.u8[at + offProtoBits(addr)] & PROTO_HAS_STATE) !== 0) return false;
+  if ((m.u32[(at + offStatus(addr)) >>> 2] & IPS_ASSURED) === 0) return false;
+  m.u8[at + offState(addr)] = TCP_CONNTRACK_ESTABLISHED;
+  m.u8[at + offWscale(addr)] = WIDEST_WINDOWS;
+  m.u8[at + offTcpFlags(addr)] = WINDOW_SCALE_BOTH;
+  m.u8[at + offProtoBits(addr)] = protoBitsOf(IPPROTO_TCP);
   return true;
 }
 

@@ -3,7 +3,7 @@
  * a dump row, an answered GET. The caller has made sure that no event is newer.
  */
 import type { Counters } from '../flow/counters.js';
-import { durableEqual, isNewLife } from '../flow/merge.js';
+import { durableEqual, isNewLife, keepProtoinfo } from '../flow/merge.js';
 import { HAS_ID, lengthOf, type Memory, OFF_HAS, OFF_ID, OFF_TIMEOUT } from '../flow/record.js';
 import type { FlowTable } from '../table/flow-table.js';
 import { DEAD, FRESH, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
@@ -54,6 +54,7 @@ export class KernelTruth {
     const owner = table.owner(slot);
     if (owner !== OWNER_SELF && owner !== OWNER_UNCLASSIFIED) return this.#confirmHeld(slot, m, at, timeS);
     const old = table.recordAt(slot);
+    keepProtoinfo(table.memory, old, m, at);
     const isDead = (table.bits(slot) & DEAD) !== 0;
     if (!isDead && durableEqual(table.memory, old, m, at)) {
       copyVolatile(m, at, table.memory, old);

@@ -14,7 +14,7 @@ import {
   type KernelPort,
   OP_GET,
 } from '../flow/kernel-port.js';
-import { durableEqual, keyEqual } from '../flow/merge.js';
+import { durableEqual, keepProtoinfo, keyEqual } from '../flow/merge.js';
 import { allocateMemory, copyRecord, lengthOf, MAX_RECORD_BYTES, type Memory } from '../flow/record.js';
 import { DIFFERENCES_SHOWN, INJECT_BATCH, SUSPICIONS_MAX } from '../limits.js';
 import type { FlowTable } from '../table/flow-table.js';
@@ -165,6 +165,7 @@ export class Verification {
     const { table } = this.#parts;
     if (slot < 0 || (table.bits(slot) & (KERNEL | DEAD)) !== KERNEL) return false;
     if (table.owner(slot) > OWNER_UNCLASSIFIED || (table.bits(slot) & PENDING) !== 0) return true;
+    keepProtoinfo(table.memory, table.recordAt(slot), m, at);
     return durableEqual(table.memory, table.recordAt(slot), m, at);
   }
 

@@ -279,6 +279,17 @@ export function durableEqual(a: Memory, aAt: number, b: Memory, bAt: number): bo
   return true;
 }
 
+/**
+ * A flow that the kernel has handed to a flow table (IPS_OFFLOAD) shows neither protoinfo nor timeout in dumps and answers
+ * (ctnetlink_dump_info), and TCP's flows always show it otherwise. Writes what is known of it into such a row, in place.
+ */
+export function keepProtoinfo(known: Memory, knownAt: number, row: Memory, rowAt: number): void {
+  if (row.u8[rowAt + OFF_PROTOCOL] !== IPPROTO_TCP) return;
+  const addr = addressBytes(row, rowAt);
+  if ((row.u8[rowAt + offProtoBits(addr)] & PROTO_HAS_STATE) !== 0) return;
+  row.u32[(rowAt + offState(addr)) >>> 2] = known.u32[(knownAt + offState(addr)) >>> 2];
+}
+
 /** True if the two records have one key: family, zone, protocol, original tuple. */
 export function keyEqual(a: Memory, aAt: number, b: Memory, bAt: number): boolean {
   const i = aAt >>> 2;

@@ -33,6 +33,8 @@ export interface TwinFlow {
   /** SEEN_* bits of events that were lost and are folded into the next one (reliable delivery). */
   owedSeen: number;
   owesNew: boolean;
+  /** Handed to a flow table: dumps and answers tell neither its protoinfo nor its timeout. */
+  isOffloaded?: boolean;
 }
 
 function tupleKey(m: Memory, l4At: number, addressesAt: number, at: number, zone: number): string {

@@ -375,6 +375,12 @@ export class KernelTwin implements KernelPort {
     copyRecord(flow.m, 0, out, at);
     out.u8[at + OFF_HAS] = HAS_ID | HAS_TIMEOUT;
     out.u32[(at + OFF_ID) >>> 2] = flow.id;
+    if (flow.isOffloaded) {
+      out.u8[at + OFF_HAS] = HAS_ID;
+      out.u32[(at + OFF_TIMEOUT) >>> 2] = 0;
+      out.u32[(at + offState(addressBytes(out, at))) >>> 2] = 0;
+      return;
+    }
     out.u32[(at + OFF_TIMEOUT) >>> 2] = Math.max(0, Math.ceil((flow.expiresAt - this.now()) / 1000));
   }
 

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { Verification } from '../../../src/failover/verify.js';
 import {
   IPPROTO_GRE,
   IPS_ASSURED,
@@ -12,11 +13,13 @@ import {
 import { OP_CREATE, OP_DELETE, OP_UPDATE, SEEN_PROTOINFO } from '../../../src/flow/kernel-port.js';
 import {
   addressBytes,
+  type Memory,
   OFF_PROTOCOL,
   OFF_TIMEOUT,
   offMark,
   offState,
   offStatus,
+  offWscale,
 } from '../../../src/flow/record.js';
 import { GRE_COMMIT_S, REJECTED_SHOWN } from '../../../src/limits.js';
 import { DIRTY, KERNEL, OWNER_SELF, PENDING } from '../../../src/table/slot-bits.js';
@@ -464,6 +467,39 @@ describe('the report of a promote', () => {
       { node: 'fw1', term: 7, flows: 1, expectations: 0, isProven: true, isAlive: false },
       { node: 'fw0', term: 3, flows: 2, isProven: false },
     ]);
+  });
+});
+
+describe('an offloaded TCP flow', () => {
+  const offload = (flow: FlowDescription): void => {
+    inKernel(flow).isOffloaded = true;
+  };
+  const state = (m: Memory, at: number): number => m.u8[at + offState(4)];
+
+  it('shows no state in a dump: an audit keeps what is known, and verify sees no difference', () => {
+    node.role = 'primary';
+    offload(tcp(1));
+    node.flush();
+    const audit = node.audit('repair');
+    node.finish(audit);
+    expect(audit.progress).toMatchObject({ repaired: 0, added: 0, removed: 0 });
+    expect(state(node.table.memory, node.table.recordAt(node.slotOf(tcp(1))))).toBe(
+      TCP_CONNTRACK_ESTABLISHED,
+    );
+    const verification = new Verification({ ...node.parts, generations: node.generations });
+    node.finish(verification);
+    expect(verification.report).toMatchObject({ flows: 1, differing: 0 });
+    expect(node.flush()).toEqual([]);
+  });
+
+  it('of which no state was ever told is committed as established, with the widest windows', () => {
+    const unknown = tcp(1, { state: undefined, wscale: undefined, timeout: undefined });
+    node.hear(peer, unknown);
+    node.finish(node.promotion());
+    const flow = node.twin.find(makeRecord(unknown).m, 0);
+    expect(flow && [state(flow.m, 0), flow.m.u8[offWscale(4)]]).toEqual([TCP_CONNTRACK_ESTABLISHED, 0xee]);
+    expect((flow?.expiresAt ?? 0) - node.timeMs).toBeGreaterThan(400_000_000);
+    expect(node.difference()).toBeUndefined();
   });
 });
 
