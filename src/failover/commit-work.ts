@@ -69,7 +69,7 @@ export const HELD = 1;
 /** It stands in the queue, or was judged from the dump. */
 const QUEUED = 2;
 /** Its kernel flow was deleted to make room for it; it was created by us, as far as we know. */
-const REPLACED = 4;
+export const REPLACED = 4;
 const CREATED = 512;
 /** It stands in the report's total since it last became PENDING. */
 const COUNTED = 128;

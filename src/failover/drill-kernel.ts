@@ -134,6 +134,7 @@ export class DrillKernel implements KernelPort {
     const at = batch.at[i];
     if (this.#tuples.valueOf(m, at, false) === 0) return ENOENT;
     this.#tuples.delete(m, at);
+    if (findPart(m, at, PART_HELPER) >= 0) this.#expected.masterGone(m, at);
     this.#room++;
     return 0;
   }

@@ -16,7 +16,7 @@ import { COMMIT_TRIES } from '../limits.js';
 import type { ExpectationEntry } from '../table/expectation-table.js';
 import { DEAD, KERNEL, OWNER_SELF } from '../table/slot-bits.js';
 import type { ExpectationRejectReason } from './commit-report.js';
-import type { CommitWork } from './commit-work.js';
+import { type CommitWork, REPLACED } from './commit-work.js';
 import { EEXIST, EMFILE, ENOENT, ENOMEM, EOPNOTSUPP, UNKNOWN } from './errno.js';
 import { DONE, GO_ON } from './slice.js';
 
@@ -74,10 +74,12 @@ export class ExpectationCommit {
   #commit(i: number, nowS: number): void {
     const { parts, report } = this.#work;
     const { record, owner } = this.#records[i];
-    const entry = parts.table.expectations.find(owner, record, 0);
-    if (!entry?.isLive) {
+    const { expectations } = parts.table;
+    const known = expectations.find(owner, record, 0);
+    const entry = known?.isLive ? known : this.#bringBack(record, owner);
+    if (entry === undefined) {
       // Its master did not come into the kernel, or its flow has come already.
-      if (this.#hasMaster(record)) return;
+      if (this.#masterOf(record) >= 0) return;
       report.expectations.total++;
       this.#reject('no-master');
       return;
@@ -91,7 +93,7 @@ export class ExpectationCommit {
     else {
       if (REASONS[errno] === undefined) parts.counters.count(`commit.expectation-errno.${errno}`);
       this.#reject(REASONS[errno] ?? 'refused');
-      if (this.#work.isOwn) parts.table.expectations.end(entry);
+      if (this.#work.isOwn) expectations.end(entry);
     }
   }
 
@@ -116,11 +118,19 @@ export class ExpectationCommit {
     record.u16[EXP_OFF_TIMEOUT >>> 1] = told;
   }
 
-  #hasMaster(record: Memory): boolean {
+  /** The kernel ends what a flow expects when the flow is deleted to be created anew: it is still expected. */
+  #bringBack(record: Memory, owner: number): ExpectationEntry | undefined {
+    const master = this.#masterOf(record);
+    if (master < 0 || !this.#work.has(master, REPLACED)) return undefined;
+    return this.#work.parts.table.expectations.put(owner, record, 0);
+  }
+
+  /** The slot of the master, if this kernel has it; or -1. */
+  #masterOf(record: Memory): number {
     const { table } = this.#work.parts;
     writeMasterKey(record, 0, this.#key);
     const slot = table.find(this.#key, 0);
-    return slot >= 0 && (table.bits(slot) & (KERNEL | DEAD)) === KERNEL;
+    return slot >= 0 && (table.bits(slot) & (KERNEL | DEAD)) === KERNEL ? slot : -1;
   }
 
   #reject(reason: ExpectationRejectReason): void {

@@ -127,3 +127,20 @@ test('and go on to work there: new connections are announced, translated and let
   await passive.say('NOOP');
   await active.say('NOOP');
 });
+
+test('and come back to the first firewall, where older ones of them still stand', async () => {
+  const { lab } = pair;
+  await lab.mend('fw1');
+  expect((await pair.fw1.failover('backup')).exitCode).toBe(0);
+  await pair.verified(10_000);
+  await announce(active);
+  await active.say('NOOP again');
+  const { promote } = await takeOver('fw2', 'fw1');
+  expect(promote).toMatchObject({ rejected: 0 });
+  await active.say('NOOP back');
+  await active.say('GO');
+  await active.data();
+  await passive.say('NOOP back');
+  const before = await half.count();
+  await eventually('the data go on', WITHIN, async () => (await half.count()) > before + 50);
+});
