@@ -146,8 +146,8 @@ export class SourceFlows {
       return;
     }
     if (immutableEqual(m, at, m, otherAt)) {
-      const isOld = this.#isOld(own, other);
-      const [newer, older] = isLate || isOld ? [otherAt, at] : [at, otherAt];
+      const isOld = isLate || this.#isOld(own, other);
+      const [newer, older] = isOld ? [otherAt, at] : [at, otherAt];
       joinRecords(m, newer, m, older, this.#joined, 0);
       table.setRecord(own, this.#joined, 0);
       // What the kernel has is older than the source's word: it is not joined once more.

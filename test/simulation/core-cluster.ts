@@ -16,9 +16,6 @@ import { NetworkTwin } from './network-twin.js';
 import { Random } from './random.js';
 import { type FlowDescription, makeRecord } from './record-maker.js';
 
-/** What one look at the clock costs. Milliseconds. */
-const LOOK_MS = 0.01;
-
 /** Flow number `n`: an established TCP connection. */
 export const flowOf = (n: number): FlowDescription => ({
   source: '10.0.0.1',
@@ -66,14 +63,17 @@ export class CoreNode {
 
   start(): void {
     const { network, random } = this.#cluster;
-    let looks = 0;
+    let clock = 0;
     this.counters = new CounterMap();
     while (this.twin.drain({ event: () => undefined }, 10));
     this.core = new Core(
       {
         kernel: this.twin,
         send: (frame, length) => network.send(this.name, frame, length),
-        clock: () => this.#cluster.now + ++looks * LOOK_MS * 0.001,
+        clock: () => {
+          clock = Math.max(clock + this.#cluster.lookMs, this.#cluster.now);
+          return clock;
+        },
         wallClock: () => 1_700_000_000_000 + this.#cluster.now,
         random: () => random.next(),
         randomBytes: (n) => random.bytes(n),
@@ -173,6 +173,8 @@ export class Killed extends Error {
 
 export class CoreCluster {
   now = 1000;
+  /** What one look at the clock costs: long ones make short slices. Milliseconds. */
+  lookMs = 0.02;
   readonly random: Random;
   readonly network: NetworkTwin;
   readonly nodes: CoreNode[];
@@ -203,9 +205,9 @@ export class CoreCluster {
   }
 
   async until(what: string, isSo: () => boolean, withinMs = 20_000): Promise<void> {
-    for (let ms = 0; ms < withinMs; ms += 5) {
+    for (let ms = 0; ms < withinMs; ms++) {
       if (isSo()) return;
-      await this.run(5);
+      await this.run(1);
     }
     throw new Error(`not within ${withinMs} ms: ${what}`);
   }
@@ -244,7 +246,7 @@ export class CoreCluster {
   #turn(node: CoreNode): void {
     try {
       node.core?.tick(this.now);
-      for (let i = 0; i < 20 && node.core?.turn(this.now) === 'more'; i++);
+      node.core?.turn(this.now);
     } catch (error) {
       if (!(error instanceof Killed)) throw error;
       node.kill();

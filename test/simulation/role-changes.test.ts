@@ -69,3 +69,210 @@ describe('a split brain', () => {
     });
   }
 });
+
+describe('a planned switch', () => {
+  beforeEach(pair);
+
+  for (const order of ['promote first', 'demote first']) {
+    it(`with ${order} loses no change, and follows no end that comes from the old primary's timers`, async () => {
+      const calls = [fw2.promote(), fw1.demote()];
+      if (order === 'demote first') calls.reverse();
+      // Packets still pass the old primary.
+      fw1.mark(3, 33);
+      fw1.born(1001);
+      await cluster.run(1);
+      fw1.mark(4, 44);
+      fw1.die(6);
+      for (const call of calls) expect((await cluster.done(call)).exitCode).toBe(0);
+      await cluster.until('fw1 has given all away', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+      // Nobody's packets refresh what the old primary still has.
+      for (let n = 100; n < 200; n++) fw1.die(n);
+      await cluster.run(3000);
+      expect([fw2.markOf(3), fw2.markOf(4), fw2.markOf(1001)]).toEqual([33, 44, 0]);
+      expect(fw2.twin.flows.count).toBe(FLOWS + 1);
+      expect(fw2.mirrorFlows).toBe(FLOWS + 1);
+      expect([fw1.up.role, fw2.up.role]).toEqual(['backup', 'primary']);
+      expect(fw2.up.splitBrain.others).toEqual([]);
+    });
+  }
+
+  it('back and forth finds everything each time, and nothing is absorbed twice', async () => {
+    for (let n = 0; n < 6; n++) {
+      const [to, from] = n % 2 === 0 ? [fw2, fw1] : [fw1, fw2];
+      const [a, b] = n % 3 === 0 ? [to.promote(), from.demote()] : [from.demote(), to.promote()];
+      await cluster.done(a);
+      await cluster.done(b);
+      await cluster.until('all is handed over', () => from.mirrorFlows === 0 && cluster.isInStep());
+      to.born(2000 + n);
+      await cluster.run(500);
+      expect(to.mirrorFlows).toBe(FLOWS + n + 1);
+    }
+    await cluster.run(10_000);
+    for (const node of [fw1, fw2]) {
+      expect(node.logged.filter((line) => /asked for what/.test(line))).toEqual([]);
+    }
+  });
+});
+
+describe('a role that is given again', () => {
+  beforeEach(pair);
+
+  it('changes nothing', async () => {
+    const { term } = fw1.up.replicator;
+    expect(await cluster.done(fw1.promote())).toMatchObject({
+      role: 'primary',
+      term,
+      exitCode: 0,
+      reasons: [],
+    });
+    expect(await cluster.done(fw2.demote())).toMatchObject({ role: 'backup', exitCode: 0, reasons: [] });
+    const { sequence } = fw2.up.replicator;
+    expect(await cluster.done(fw2.demote())).toMatchObject({ role: 'backup', exitCode: 0, reasons: [] });
+    expect(fw2.up.replicator.sequence - sequence).toBeLessThan(3); // a MARK may fall into the time
+    expect(await cluster.done(fw2.demote('fault'))).toMatchObject({ role: 'fault', exitCode: 0 });
+    expect(await cluster.done(fw2.demote('fault'))).toMatchObject({ role: 'fault', exitCode: 0 });
+    expect(await cluster.done(fw2.demote())).toMatchObject({ role: 'backup', exitCode: 0 });
+    expect(fw1.mirrorFlows).toBe(FLOWS);
+  });
+
+  it('in every order within a moment ends as the last word says', async () => {
+    const words = ['primary', 'backup', 'fault'] as const;
+    const give = (word: (typeof words)[number]) => (word === 'primary' ? fw2.promote() : fw2.demote(word));
+    for (let n = 0; n < 27; n++) {
+      const order = [n % 3, Math.floor(n / 3) % 3, Math.floor(n / 9)].map((i) => words[i]);
+      const calls: ReturnType<typeof give>[] = [];
+      for (const word of order) {
+        calls.push(give(word));
+        await cluster.run(n % 4);
+      }
+      for (const call of calls) await cluster.done(call);
+      expect(fw2.up.role, order.join()).toBe(order[2]);
+    }
+    await cluster.done(fw2.promote());
+    expect(fw2.mirrorFlows).toBe(FLOWS);
+    expect(fw2.twin.flows.count).toBe(FLOWS);
+  });
+
+  it('while a promote runs stops it at a batch and says so, and a promote after that goes on', async () => {
+    fw1.kill();
+    await cluster.run(1500);
+    cluster.lookMs = 0.4;
+    const first = fw2.promote();
+    await cluster.until('it is in the middle', () => fw2.twin.flows.count >= 128);
+    const stop = fw2.demote();
+    expect(await cluster.done(first)).toMatchObject({
+      exitCode: 3,
+      reasons: ['stopped by a change of role'],
+    });
+    expect(await cluster.done(stop)).toMatchObject({
+      exitCode: 0,
+      reasons: ['a promote that ran was stopped, promote again to go on with it'],
+    });
+    expect(fw2.up.role).toBe('backup');
+    expect(fw2.twin.flows.count).toBeLessThan(FLOWS);
+    expect((await cluster.done(fw2.promote())).promote).toMatchObject({ rejected: 0 });
+    expect(fw2.twin.flows.count).toBe(FLOWS);
+    expect(fw2.mirrorFlows).toBe(FLOWS);
+  });
+});
+
+describe('a daemon killed in the middle of its promote', () => {
+  /** Promotes fw2 and kills its daemon when so many flows are in its kernel; starts it again. */
+  async function killInMiddle(at = 1): Promise<void> {
+    cluster.lookMs = 0.4;
+    fw2.promote().catch(() => undefined);
+    await cluster.until('it is in the middle', () => fw2.twin.flows.count >= at);
+    expect(fw2.twin.flows.count).toBeLessThan(FLOWS);
+    fw2.kill();
+    cluster.lookMs = 0.02;
+    await cluster.run(50);
+  }
+
+  for (const role of ['primary', 'backup']) {
+    it(`takes the rest from the old primary, which is ${role} by then`, async () => {
+      await pair();
+      await killInMiddle();
+      if (role === 'backup') await cluster.done(fw1.demote());
+      expect(fw1.mirrorFlows).toBe(FLOWS);
+      fw2.start();
+      await cluster.until('all is there', () => fw2.twin.flows.count === FLOWS);
+      if (role === 'primary') await cluster.done(fw1.demote());
+      await cluster.until('fw1 has given all away', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+      expect(fw2.mirrorFlows).toBe(FLOWS);
+      expect(fw2.up.role).toBe('primary');
+      expect(fw2.disk?.sources).toEqual([]);
+      expect(fw2.up.roles.unfinished.reasons()).toEqual([]);
+    });
+  }
+
+  it('says what is lost when nobody has it any more, until the node steps back', async () => {
+    await pair();
+    fw1.kill();
+    await cluster.run(1500);
+    await killInMiddle();
+    const missing = FLOWS - fw2.twin.flows.count;
+    fw2.start();
+    await cluster.run(4000);
+    expect(fw2.up.role).toBe('primary');
+    const reason = new RegExp(
+      `cut short .* about ${missing} of ${FLOWS} flows of fw1 .* are lost unless fw1 comes back`,
+    );
+    expect(fw2.up.roles.unfinished.reasons()).toEqual([expect.stringMatching(reason)]);
+    expect(fw2.logged.filter((line) => reason.test(line))).toHaveLength(1);
+    const report = await cluster.done(fw2.promote());
+    expect(report).toMatchObject({ role: 'primary', exitCode: 3, reasons: [expect.stringMatching(reason)] });
+    await cluster.done(fw2.demote());
+    await cluster.run(200);
+    expect(fw2.up.roles.unfinished.reasons()).toEqual([]);
+  });
+
+  it('is made up for when the old primary comes back', async () => {
+    await pair();
+    fw1.kill();
+    await cluster.run(1500);
+    await killInMiddle();
+    fw2.start();
+    await cluster.run(4000);
+    expect(fw2.twin.flows.count).toBeLessThan(FLOWS);
+    fw1.start();
+    await cluster.until('all is there', () => fw2.twin.flows.count === FLOWS);
+    await cluster.done(fw1.demote());
+    await cluster.until('all is handed over', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    expect(fw2.mirrorFlows).toBe(FLOWS);
+  });
+});
+
+describe('the old primary', () => {
+  it('that was down while the other took over hands over when it is back', async () => {
+    await pair();
+    fw1.kill();
+    await cluster.run(1500);
+    await cluster.done(fw2.promote());
+    fw2.die(7);
+    fw1.start();
+    await cluster.until('both say that both are primary', () =>
+      [fw1, fw2].every(({ up }) => up.splitBrain.others.length === 1),
+    );
+    await cluster.done(fw1.demote());
+    await cluster.until('all is handed over', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    // What ended meanwhile on the new primary does not come back with the old one's kernel.
+    expect(fw2.markOf(7)).toBeUndefined();
+    expect(fw2.mirrorFlows).toBe(FLOWS - 1);
+  });
+
+  it('that was booted comes back with nothing, is filled, and takes over again', async () => {
+    await pair();
+    fw1.reboot();
+    await cluster.run(1500);
+    await cluster.done(fw2.promote());
+    fw1.start();
+    await cluster.until('it is in step', () => cluster.isInStep());
+    expect(fw1.up.role).toBe('backup');
+    expect(fw1.twin.flows.count).toBe(0);
+    const calls = [fw2.demote(), fw1.promote()];
+    for (const call of calls) expect((await cluster.done(call)).exitCode).toBe(0);
+    await cluster.until('all is handed over', () => fw2.mirrorFlows === 0 && cluster.isInStep());
+    expect(fw1.twin.flows.count).toBe(FLOWS);
+    expect(fw1.mirrorFlows).toBe(FLOWS);
+  });
+});
