@@ -1,9 +1,11 @@
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { generate } from './background-flows.js';
 import { eventually } from './deadline.js';
 import { vrrpPaths } from './keepalived.js';
+import { SERVER_ADDRESS } from './lab.js';
 import { VrrpPair } from './vrrp-pair.js';
 
 const FLOWS = 5000;
@@ -28,6 +30,16 @@ test('a cluster that starts cold gets a primary, though nobody has a replica of 
   expect(vrrp).toMatchObject({ name: 'edge', state: 'MASTER', isHeld: true });
   await generate(pair.lab, 'fw1', 'create', FLOWS);
   await pair.verified();
+});
+
+test('the sample is without fault: both sides of both firewalls hear each other, and traffic passes', async () => {
+  const complaints = /rounding|unknown keyword|Unable|does not exist - |advert error|checksum|WARNING/i;
+  expect(pair.fw1.keepalived.log() + pair.fw2.keepalived.log()).not.toMatch(complaints);
+  expect(await pair.fw1.keepalived.hasAddresses()).toBe(true);
+  expect(await pair.fw2.keepalived.hasAddresses()).toBe(false);
+  await eventually('the client reaches the server', { withinMs: WITHIN_MS }, async () => {
+    return (await pair.lab.tryExec('client', ['ping', '-c', '1', '-W', '1', SERVER_ADDRESS])).code === 0;
+  });
 });
 
 test('a keepalived killed on the master: the other firewall gets addresses, role and flows', async () => {
@@ -76,6 +88,20 @@ test('what keepalived said while the daemon was away is followed when it is back
   await pair.verified();
 });
 
+test('a daemon that has lost its state says so, and a reload of keepalived says the state again', async () => {
+  await pair.fw1.daemon.kill();
+  rmSync(join(pair.lab.directory, 'fw1', 'fw1.state'));
+  await pair.fw1.daemon.start();
+  await eventually('the warning', { withinMs: WITHIN_MS }, async () => {
+    return (await pair.fw1.daemon.status()).warnings.some((text) =>
+      /keepalived has said no state/.test(text),
+    );
+  });
+  pair.fw1.keepalived.reload();
+  await pair.settled('fw1');
+  await pair.verified();
+});
+
 test('ten quick changes on both, in the middle of promotes, end in one primary and equal tables', async () => {
   for (let i = 0; i < 10; i++) {
     say('fw1', i % 2 === 0 ? 'BACKUP' : 'MASTER');
@@ -89,7 +115,7 @@ test('ten quick changes on both, in the middle of promotes, end in one primary a
 test('a promote begins within milliseconds of the line', async ({ task }) => {
   const startedMs: number[] = [];
   const looks = () => pair.fw2.daemon.log().matchAll(/"time":"([^"]+)"[^\n]*"promote: takes over"/g);
-  for (let i = 0; i < 5; i++) {
+  for (let i = 0; i < 3; i++) {
     const count = [...looks()].length;
     const saidAt = performance.timeOrigin + performance.now();
     say('fw2', 'MASTER');
@@ -106,5 +132,5 @@ test('a promote begins within milliseconds of the line', async ({ task }) => {
   Object.assign(task.meta, {
     note: `from line to commit: ${startedMs.map((ms) => ms.toFixed(1)).join(', ')} ms`,
   });
-  expect(startedMs[2]).toBeLessThan(1000);
+  expect(startedMs[1]).toBeLessThan(1000);
 });
