@@ -13,7 +13,8 @@ const WITHIN_MS = 10_000;
 
 let pair: VrrpPair;
 beforeAll(async () => {
-  pair = await VrrpPair.create();
+  // Without its weight a firewall comes back at once, and not after five seconds of a proven replica.
+  pair = await VrrpPair.create({ failover: { track_file: null } });
 });
 afterAll(() => pair?.close());
 
@@ -49,7 +50,8 @@ test('a keepalived killed on the master: the other firewall gets addresses, role
   const promoted = await eventually('the promote has ended', { withinMs: WITHIN_MS }, async () => {
     return (await pair.fw2.daemon.status()).lastPromote ?? undefined;
   });
-  expect(promoted).toMatchObject({ committed: FLOWS, rejected: 0, sources: ['fw1'] });
+  expect(promoted).toMatchObject({ rejected: 0, sources: ['fw1'] });
+  expect(promoted.committed).toBeGreaterThanOrEqual(FLOWS);
   expect(await pair.fw2.keepalived.hasAddresses()).toBe(true);
   expect(await pair.lab.kernelFlows('fw2')).toBeGreaterThanOrEqual(FLOWS);
 });
