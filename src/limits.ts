@@ -220,3 +220,21 @@ export const NEEDS_SLOTS = 2048;
 export const HELPERS_MAX = 16;
 /** Time between two looks whether the track file still says what was written. Milliseconds. */
 export const TRACK_FILE_LOOK_MS = 1000;
+/** Timeout that hot standby gives held flows at the least: the kernel that holds them sees no packet of them. Seconds. */
+export const HELD_TIMEOUT_S = 900;
+/** and what is left of it when it is given again: at a promote every held flow has some minutes left. Seconds. */
+export const HELD_RENEW_S = 400;
+/** Held flows whose timeout is given again in a second: 2 to 3 % of a core for the whole of a large table. */
+export const HELD_RENEWALS_PER_SECOND = 10_000;
+/** A held flow that ended here by itself comes back at most once in this time. Seconds. */
+export const REINJECT_PAUSE_S = 10;
+/** and all together at most so many a second: a kernel that pushes flows out must not be fought with. */
+export const REINJECTS_PER_SECOND = 1000;
+/** A flow that the kernel refused is tried again after this, or when its owner speaks of it. Seconds. */
+export const REFUSED_PAUSE_S = 60;
+/** Hot standby looks at every slot once in this time. Milliseconds. */
+export const HOT_WALK_MS = 10_000;
+/** Hot standby creates nothing for this time after the kernel's table was found full. Milliseconds. */
+export const KERNEL_FULL_PAUSE_MS = 5000;
+/** Time between two looks at the room in the kernel's table. Milliseconds. */
+export const KERNEL_CHECK_MS = 1000;

@@ -127,6 +127,15 @@ function heardText({ node, silentMs, hearsUsMs }: LinkHeard): string {
   return `${node} heard ${ago(silentMs)}, hears us ${ago(hearsUsMs)}`;
 }
 
+function standbyLine({ role, standby }: StatusReport): string {
+  const { mode, source, held, waiting, lagMs } = standby;
+  if (mode === 'cold') return 'standby cold';
+  if (role === 'primary') return 'standby hot (as a backup)';
+  if (source === '') return 'standby hot: no primary to follow';
+  const open = waiting > 0 ? `${grouped(waiting)} changes wait, for ${duration(lagMs)}` : 'no change waits';
+  return `standby hot: the kernel has ${grouped(held)} flows of ${source}, ${open}`;
+}
+
 function lastLines(status: StatusReport): string[] {
   const { lastPromote, lastAbsorb, audit, mode, sendKeyId, vrrp, gate, ready } = status;
   const { isRunning, reason, runs, unclean, repaired, lastDurationMs } = audit;
@@ -136,6 +145,7 @@ function lastLines(status: StatusReport): string[] {
   const sealed = sendKeyId === 0 ? 'not sealed' : `sealed with key ${sendKeyId}`;
   return [
     `mode ${mode}, ${sealed}`,
+    standbyLine(status),
     `last promote: ${lastPromote === null ? 'none since the start' : promoteText(lastPromote)}`,
     ...(lastPromote === null ? [] : promoteDetails(lastPromote).map((line) => `  ${line}`)),
     ...(lastAbsorb === null ? [] : [`last absorb: ${promoteText(lastAbsorb)}`]),

@@ -141,6 +141,29 @@ export interface SettingReport {
   theirs: string;
 }
 
+/** How this node stands by while it is no primary, and how far its kernel is behind the primary. */
+export interface StandbyReport {
+  /** cold: the kernel gets the flows at a promote; hot: it has them all along. */
+  mode: 'cold' | 'hot';
+  /** The node that the kernel follows; empty: none, or cold. */
+  source: string;
+  /** Age of the oldest change that the kernel has not got; while its table is full, since when. Milliseconds. */
+  lagMs: number;
+  /** Changes that wait. */
+  waiting: number;
+  /** Flows of the source that the kernel has. */
+  held: number;
+  created: number;
+  updated: number;
+  replaced: number;
+  deleted: number;
+  /** Flows that ended here by themselves, and were created again. */
+  reinjected: number;
+  refused: number;
+  /** The kernel's table is full, and nothing is created. */
+  isFull: boolean;
+}
+
 /** The audit: mirror against own kernel. */
 export interface AuditReport {
   isRunning: boolean;
@@ -234,6 +257,7 @@ export interface StatusReport {
   vrrp: VrrpReport | null;
   ready: ReadyReport;
   gate: GateReport;
+  standby: StandbyReport;
 }
 
 /** How far a long call is. `total` 0: not known. */

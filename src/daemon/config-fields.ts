@@ -41,13 +41,6 @@ export function whole(what: string, instead: string, minimum: number, maximum: n
   return z.number({ error }).int({ error }).min(minimum, { error }).max(maximum, { error });
 }
 
-/** Today only this value; `later` says what the others wait for. */
-export function only<const Value extends string | number | boolean | null>(value: Value, later: string) {
-  const error = ({ input }: { input?: unknown }) =>
-    `${shown(input)} is not supported yet (${later}), write ${shown(value).replaceAll('"', '')} or leave it out`;
-  return z.literal(value, { error }).optional();
-}
-
 /** A map of exactly these keys; unknown ones are told by their own place. */
 export function section<Shape extends z.ZodRawShape>(shape: Shape, instead: string) {
   return z.strictObject(shape, {

@@ -57,8 +57,9 @@ function configFrom(file: string, data: z.output<typeof configSchema>): Config {
     kernel: { eventBufferBytes: data.kernel.event_buffer, auditIntervalMs: data.kernel.audit_interval },
     replicate: data.replicate,
     failover: {
-      standby: 'cold',
+      standby: data.failover.standby,
       commitTimeoutMs: data.failover.commit_timeout,
+      purgeAfterMs: data.failover.purge_after,
       timeoutFloorsS: data.failover.timeout_floors,
       vrrpFifo: data.failover.vrrp_fifo ?? undefined,
       vrrpName: data.failover.vrrp_name ?? undefined,

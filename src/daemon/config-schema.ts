@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { DEFAULT_FLOORS } from '../failover/commit-timeouts.js';
 import { EVENT_BUFFER_DEFAULT_BYTES, NAME_MAX_BYTES } from '../limits.js';
 import { DEFAULT_CONTROL_SOCKET, DEFAULT_METRICS_LISTEN } from './config.js';
-import { absolutePath, only, parsed, say, section, text, within } from './config-fields.js';
+import { absolutePath, parsed, say, section, text, within } from './config-fields.js';
 import { gateSchema } from './config-gate.js';
 import { linksSchema } from './config-links.js';
 import { replicateSchema } from './config-replicate.js';
@@ -18,6 +18,8 @@ const EVENT_BUFFER_MAX_BYTES = 1 << 30;
 const VRRP_NAME = /^[^\s"]{1,255}$/;
 const EXAMPLE_FIFO = '/run/conntwin/vrrp.fifo';
 const AUDIT_INTERVAL_MIN_MS = 1000;
+/** Two looks at a flow's timer, which tells seconds, must lie between. Milliseconds. */
+const PURGE_AFTER_MIN_MS = 1000;
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
 
@@ -62,13 +64,20 @@ const floor = (protocol: keyof typeof DEFAULT_FLOORS) =>
     const ms = within(parseDuration(value), 0, HOUR_MS);
     return ms === undefined || ms % 1000 !== 0 ? undefined : ms / 1000;
   }).default(DEFAULT_FLOORS[protocol]);
+function purgeTime(value: string): number | undefined {
+  const ms = parseDuration(value);
+  return ms === 0 ? 0 : within(ms, PURGE_AFTER_MIN_MS, DAY_MS);
+}
 
 const failover = section(
   {
-    standby: only('cold', 'hot standby comes later'),
+    standby: z
+      .enum(['cold', 'hot'], { error: say('a way to stand by', '`standby: cold` or `standby: hot`') })
+      .default('cold'),
     commit_timeout: parsed('a time from 0 to 1d', '`commit_timeout: 0`, or a time as `180s`', (value) =>
       within(parseDuration(value), 0, DAY_MS),
     ).default(0),
+    purge_after: parsed('0 (never) or a time from 1s to 1d', '`purge_after: 60s`', purgeTime).default(60_000),
     timeout_floors: section(
       {
         tcp: floor('tcp'),
@@ -118,4 +127,4 @@ export const configSchema = section(
 ).transform((value) => ({ ...value, state_dir: value.state_dir ?? dirname(value.control.socket) }));
 
 /** Keys that the design names and this version does not have yet. */
-export const LATER_KEYS: ReadonlySet<string> = new Set(['failover.purge_after', 'failover.hot']);
+export const LATER_KEYS: ReadonlySet<string> = new Set(['failover.hot']);

@@ -30,6 +30,7 @@ function failoverInFileKeys(failover: Config['failover']): Record<string, unknow
   return {
     standby,
     commit_timeout: timeText(commitTimeoutMs),
+    purge_after: timeText(failover.purgeAfterMs),
     timeout_floors: Object.fromEntries(floors),
     vrrp_fifo: failover.vrrpFifo ?? null,
     vrrp_name: failover.vrrpName ?? null,

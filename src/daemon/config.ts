@@ -15,9 +15,12 @@ export interface Config {
   };
   replicate: ReplicateConfig;
   failover: {
-    standby: 'cold';
+    /** hot: the kernel of a backup has the primary's flows all along. */
+    standby: 'cold' | 'hot';
     /** Timeout given to committed ESTABLISHED TCP flows; 0: what this kernel gives that state. Others keep theirs. */
     commitTimeoutMs: number;
+    /** Unbroken time as a backup after which flows that a former primary left in this kernel go; 0: never by itself. */
+    purgeAfterMs: number;
     /** What other committed flows have at the least, seconds; never more than this kernel gives their state. */
     timeoutFloorsS: TimeoutFloors;
     /** keepalived's notify FIFO, which this daemon reads; undefined: none. */

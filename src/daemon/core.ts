@@ -31,6 +31,7 @@ import { JobQueue, PRIORITY_BACKGROUND, PRIORITY_CHANGE, PRIORITY_CHECK, PRIORIT
 import { RoleChanges } from './role-changes.js';
 import { sourceViews } from './source-views.js';
 import { SplitBrain } from './split-brain.js';
+import { Standby } from './standby.js';
 
 export interface CorePorts {
   readonly kernel: KernelPort;
@@ -52,6 +53,8 @@ export interface CorePorts {
   readonly cipher?: Cipher;
   /** Settings of this node's kernel that should agree in the cluster: (name, text). */
   settings?(): readonly (readonly [name: string, text: string])[];
+  /** Flows that the kernel has room for; 0, or left out: not known. */
+  kernelMaximum?(): number;
 }
 
 export interface CoreOptions {
@@ -80,6 +83,8 @@ export interface CoreOptions {
   readonly minAgeMs?: number;
   /** Which expectations are replicated; all unless told otherwise. */
   readonly expectations?: ExpectationChoice;
+  /** hot: a backup's kernel has the primary's flows all along. Cold unless told otherwise. */
+  readonly standby?: 'cold' | 'hot';
 }
 
 /** What the owner of a core does next: another turn at once, after a moment, or when something comes. */
@@ -105,6 +110,7 @@ export class Core {
   readonly idle: IdleClasses;
   readonly timeouts: CommitTimeouts;
   readonly seqadj: SeqadjPoll;
+  readonly standby: Standby;
   readonly roles: RoleChanges;
   readonly splitBrain: SplitBrain;
   readonly #young: YoungFlows | undefined;
@@ -146,6 +152,7 @@ export class Core {
       ...(options.expectations ? { expectations: options.expectations } : {}),
     });
     this.jobs = new JobQueue(ports.log);
+    this.standby = new Standby(this);
     this.roles = new RoleChanges(this);
     this.splitBrain = new SplitBrain(this);
     const { restored } = options;
@@ -178,18 +185,21 @@ export class Core {
   }
 
   #turn(now: number, hasNews: boolean): TurnState {
-    const isAsked = hasNews || this.#isWorking(now);
+    const isAsked = hasNews || this.#isWorking(now) || this.standby.isAtWork;
     const hasEvents = isAsked && this.ports.kernel.drain(this.rules, SLICE_BUDGET_MS);
     if (isAsked && !hasEvents) this.#emptied++;
     this.#steer(now);
     this.#young?.step(now);
     this.seqadj.step(now);
     const job = this.jobs.step(now);
+    // What this kernel did by itself is known only when the events were read to empty.
+    const standby = isAsked && !hasEvents ? this.standby.step(now) : this.standby.isWaiting ? 'wait' : 'idle';
     const sequence = this.replicator.sequence;
     this.replicator.isRepairDeferred = this.jobs.current?.priority === PRIORITY_CHANGE;
     const hasMore = this.replicator.flush(now);
-    if (hasEvents || job === 'more' || (hasMore && this.replicator.sequence !== sequence)) return 'more';
-    return job === 'wait' || hasMore ? 'wait' : 'idle';
+    if (hasEvents || job === 'more' || standby === 'more') return 'more';
+    if (hasMore && this.replicator.sequence !== sequence) return 'more';
+    return job === 'wait' || standby === 'wait' || hasMore ? 'wait' : 'idle';
   }
 
   /** Some job has something to do now; a background audit that rests has not. */
@@ -225,6 +235,7 @@ export class Core {
       isPrimary: () => this.role === 'primary',
       idle: this.idle,
       seqadj: this.seqadj,
+      ...(this.standby.hot ? { onHeld: (...held) => this.standby.hot?.seen(...held) } : {}),
       ...(this.options.ignore ? { ignore: this.options.ignore } : {}),
       ...(this.options.passes ? { passes: this.options.passes } : {}),
     };
@@ -337,6 +348,7 @@ export class Core {
     this.audits.lastDurationMs = now - startedAt;
     if (this.#nextAuditAt > 0) this.#nextAuditAt = now + this.options.auditIntervalMs;
     this.#lostSeen = Math.max(this.#lostSeen, this.ports.kernel.eventsLost());
+    if (audit.isClean) this.standby.hot?.audited();
   }
 
   /** What has become due: the end of the start, an audit after a loss, the next background audit. */
@@ -363,6 +375,7 @@ export class Core {
   #classify(now: number): void {
     if (!this.#isFirstWhole) return;
     if (this.role !== 'primary' && !this.replicator.isJoined(now)) return;
+    if (!this.standby.classify()) return;
     this.table.relabel(OWNER_UNCLASSIFIED, OWNER_SELF);
     this.replicator.setMirrorReady();
     this.state = 'ready';
@@ -390,6 +403,7 @@ export class Core {
         nextIdle: () => this.idle.next(),
         onPeer: (event) => this.#heard(event),
         onConflict: () => ports.counters.count('conflict.own-flow'),
+        ...(options.standby === 'hot' ? { onReplica: (slot) => this.standby.hot?.want(slot) } : {}),
       },
       options,
     );
@@ -407,6 +421,7 @@ export class Core {
   }
 
   #heard({ type, node }: PeerEvent): void {
+    this.standby.hot?.lookAgain();
     const isBad = type === 'silent' || type === 'refused' || type === 'diverged';
     this.ports.log(isBad ? 'warn' : 'info', `peer: ${type}`, { peer: node });
   }

@@ -153,7 +153,7 @@ function watchReady(
     check,
     trackFile: failover.trackFile === undefined ? undefined : new TrackFile(failover.trackFile, log),
     vrrpProblems: () => vrrp()?.problems() ?? [],
-    hotLagMs: () => undefined,
+    hotLagMs: () => (core.role === 'primary' ? undefined : core.standby.hot?.lagMs),
     log,
   });
   open.push(ready);
@@ -210,6 +210,7 @@ function makeCore({ config, choice, kernel, links, keys, counters, log, gate }: 
       log,
       persist: (state) => stateFile.write(state),
       settings: () => settings.read(),
+      kernelMaximum: () => readSysctl('max') ?? 0,
       ...(keys.cipher === undefined ? {} : { cipher: keys.cipher }),
       ...(gate === undefined ? {} : { gate }),
     },
@@ -229,6 +230,7 @@ function makeCore({ config, choice, kernel, links, keys, counters, log, gate }: 
         read: readSysctl,
       }),
       expectations: config.replicate.expectations,
+      standby: config.failover.standby,
       ...choice.options,
       ...(restored === undefined ? {} : { restored }),
     },

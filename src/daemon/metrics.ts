@@ -96,6 +96,17 @@ const GAUGES: Record<string, [help: string, labels: string[], read: (status: Sta
     (s) =>
       s.peers.map(({ node: peer }) => [{ peer }, s.settingsDiffering.filter((d) => d.node === peer).length]),
   ],
+  hot_lag_seconds: [
+    'Hot standby: age of the oldest change that the kernel has not got',
+    [],
+    (s) => [[{}, s.standby.lagMs / 1000]],
+  ],
+  hot_waiting_changes: ['Hot standby: changes that wait', [], (s) => [[{}, s.standby.waiting]]],
+  hot_held_flows: [
+    'Hot standby: flows of the primary that the kernel has',
+    [],
+    (s) => [[{}, s.standby.held]],
+  ],
   ready: ['1 when this node may take over without a loss', [], (s) => [[{}, Number(s.ready.isReady)]]],
   vrrp_fifo_held: [
     '1 when keepalived has the FIFO open',
@@ -110,6 +121,15 @@ const COUNTERS: typeof GAUGES = {
   events_lost_total: ['Kernel events lost', [], (s) => [[{}, s.mirror.eventsLost]]],
   audits_total: ['Audits that ended', [], (s) => [[{}, s.audit.runs]]],
   audit_repairs_total: ['Flows an audit put right', [], (s) => [[{}, s.audit.repaired]]],
+  hot_writes_total: [
+    'Hot standby: what was written to the kernel',
+    ['kind'],
+    ({ standby }) =>
+      (['created', 'updated', 'replaced', 'deleted', 'reinjected', 'refused'] as const).map((kind) => [
+        { kind },
+        standby[kind],
+      ]),
+  ],
   frames_sent_total: ['Frames sent', LINK, (s) => s.links.map((l) => [labelsOf(l), l.framesSent])],
   frames_received_total: [
     'Frames received',

@@ -241,6 +241,7 @@ export class RoleChanges {
         stream: core.stream,
         persist: (state) => core.ports.persist(state),
         bootId: core.options.bootId,
+        ...(core.standby.hot ? { hot: core.standby.hot } : {}),
       },
       {
         role: core.role,

@@ -5,11 +5,13 @@ import type {
   LinkReport,
   PeerReport,
   ReplicaReport,
+  StandbyReport,
   StatusReport,
 } from '../control/messages.js';
+import type { HotReport } from '../failover/hot-standby.js';
 import { incarnationText } from '../failover/state.js';
 import type { CounterMap } from '../flow/counters.js';
-import { PEER_SILENT_MS } from '../limits.js';
+import { HOT_LAG_MAX_MS, PEER_SILENT_MS } from '../limits.js';
 import type { PeerStatus } from '../replication/ports.js';
 import { LEVEL_ROOT } from '../table/digests.js';
 import { OWNER_SELF } from '../table/slot-bits.js';
@@ -19,6 +21,21 @@ import { PRIORITY_CHANGE } from './jobs.js';
 import type { Operations } from './operations.js';
 import type { ReadyWatch } from './ready-watch.js';
 import type { Vrrp } from './vrrp.js';
+
+/** What a cold standby has to say of itself. */
+const COLD: HotReport = {
+  source: '',
+  lagMs: 0,
+  waiting: 0,
+  held: 0,
+  created: 0,
+  updated: 0,
+  replaced: 0,
+  deleted: 0,
+  reinjected: 0,
+  refused: 0,
+  isFull: false,
+};
 
 export interface StatusSources {
   readonly core: Core;
@@ -99,7 +116,13 @@ export function statusReport(from: StatusSources): StatusReport {
     vrrp: from.vrrp()?.report() ?? null,
     ready: from.ready().report(),
     gate: from.gate(),
+    standby: standbyReport(core),
   };
+}
+
+function standbyReport({ standby, options }: Core): StandbyReport {
+  const hot = standby.hot?.report ?? COLD;
+  return { ...hot, mode: options.standby ?? 'cold', lagMs: Math.round(hot.lagMs) };
 }
 
 function linkReports(from: StatusSources, peers: readonly PeerStatus[]): LinkReport[] {
@@ -163,6 +186,7 @@ function warningsOf(
         'run `conntwin failover backup` on the one that has no traffic',
     );
   warnings.push(...from.core.roles.unfinished.reasons());
+  warnings.push(...hotWarnings(from.core));
   warnings.push(...(from.vrrp()?.warnings() ?? []), ...from.ready().warnings());
   for (const p of peers) warnings.push(...peerWarnings(p));
   for (const link of links) warnings.push(...linkWarnings(link));
@@ -174,6 +198,16 @@ function warningsOf(
   if (quarantined > 0)
     warnings.push(`${quarantined} records of peers were refused: see the counters quarantine.*`);
   return warnings;
+}
+
+/** What keeps a hot standby's kernel behind. */
+function hotWarnings({ role, standby }: Core): string[] {
+  if (standby.hot === undefined || role === 'primary') return [];
+  const { isFull, lagMs, waiting } = standby.hot.report;
+  if (isFull)
+    return ['hot standby: the kernel table is full, flows are missing here: raise nf_conntrack_max'];
+  if (lagMs < HOT_LAG_MAX_MS) return [];
+  return [`hot standby: this kernel is ${Math.round(lagMs / 1000)} s behind, ${waiting} changes wait`];
 }
 
 function peerWarnings(p: PeerStatus): string[] {

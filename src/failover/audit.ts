@@ -17,14 +17,22 @@ import {
 } from '../flow/kernel-port.js';
 import type { Log } from '../flow/log.js';
 import { keyEqual } from '../flow/merge.js';
-import { type Memory, OFF_IDLE } from '../flow/record.js';
+import { type Memory, OFF_IDLE, OFF_TIMEOUT } from '../flow/record.js';
 import { AUDIT_PAUSE_MAX_MS, AUDIT_PAUSE_MIN_MS, INJECT_BATCH } from '../limits.js';
 import type { FlowTable } from '../table/flow-table.js';
 import type { IdleClasses } from '../table/idle-classes.js';
 import { DEAD, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED, PENDING, SHADOW } from '../table/slot-bits.js';
 import type { AuditGenerations } from './audit-generations.js';
 import { ENOENT } from './errno.js';
-import { KernelTruth, type Passes, ROW_ADDED, ROW_REFUSED, ROW_REPAIRED } from './kernel-truth.js';
+import {
+  KernelTruth,
+  type Passes,
+  ROW_ADDED,
+  ROW_EQUAL,
+  ROW_HELD,
+  ROW_REFUSED,
+  ROW_REPAIRED,
+} from './kernel-truth.js';
 import type { Clock, Emptied } from './ports.js';
 import type { SeqadjPoll } from './seqadj-poll.js';
 import { DONE, GO_ON, runSlice, WAIT } from './slice.js';
@@ -54,6 +62,8 @@ export interface AuditParts {
   readonly idle?: IdleClasses;
   /** Sees to what changes without an event. */
   readonly seqadj?: SeqadjPoll;
+  /** A held flow was shown, with this much left (seconds), and as its record says or otherwise. */
+  readonly onHeld?: (slot: number, leftS: number, isEqual: boolean) => void;
   readonly log?: Log;
 }
 
@@ -88,6 +98,8 @@ export class Audit {
   };
   /** A dump was whole once: the table has every flow that was there all along (mirrorReady needs this). */
   isWhole = false;
+  /** Its last attempt was: no event was lost, no row missed. */
+  isClean = false;
   readonly #parts: AuditParts;
   readonly #truth: KernelTruth;
   readonly #batch = new KernelBatch(INJECT_BATCH);
@@ -220,6 +232,9 @@ export class Audit {
       const idleClass = table.memory.u8[table.recordAt(slot) + OFF_IDLE];
       const outcome = this.#truth.confirm(slot, m, at, timeS);
       if (outcome !== ROW_ADDED && outcome !== ROW_REFUSED) idle?.judge(slot, idleClass, m, at, timeS);
+      if (table.owner(slot) > OWNER_UNCLASSIFIED && (outcome === ROW_HELD || outcome === ROW_EQUAL)) {
+        this.#parts.onHeld?.(slot, m.u32[(at + OFF_TIMEOUT) >>> 2], outcome === ROW_EQUAL);
+      }
       if (outcome === ROW_ADDED) slot = table.find(m, at);
       if (outcome === ROW_ADDED) this.progress.added++;
       if (outcome === ROW_REPAIRED) this.progress.repaired++;
@@ -298,6 +313,7 @@ export class Audit {
     this.progress.lost += lost;
     if (lost === 0 && this.#isAttemptWhole) {
       this.progress.phase = 'done';
+      this.isClean = true;
       counters.count('audit.clean');
       return DONE;
     }

@@ -61,6 +61,12 @@ export interface CommitParts {
   readonly clock: Clock;
   readonly emptied: Emptied;
   readonly timeouts: CommitTimeouts;
+  /** Flows get at least this, but for those whose timeout is fixed (hot standby). Seconds. */
+  readonly minTimeoutS?: number;
+  /** A flow that a peer does not speak of is never deleted to make room for one (hot standby). */
+  readonly isSparing?: boolean;
+  /** The kernel has the flow of this slot as it is to be, after the conflict it was in. */
+  readonly onSettled?: (slot: number) => void;
   readonly log?: Log;
 }
 
@@ -80,6 +86,8 @@ const NO_HELPER = 16;
 const RETRIED = 32;
 /** Its record was made one that the kernel can live with: see fixTimeout and assumeEstablished. */
 const FIXED = 64;
+/** Hot standby has created it since this node was last primary: its windows begin with its next packet. */
+export const NEW_WINDOWS = 256;
 /** How a flow came to be in the kernel as we want it. */
 export const OUTCOME_KEPT = 0;
 export const OUTCOME_UPDATED = 1;
@@ -145,13 +153,26 @@ export class CommitWork {
    * anew the flow takes them from its next packet. The same goes for what a helper remembers of the stream.
    */
   hasOldWindows(slot: number): boolean {
-    return (this.#marks[slot] & (HELD | CREATED)) === HELD && this.needsNewWindows(slot);
+    return (this.#marks[slot] & (HELD | CREATED | NEW_WINDOWS)) === HELD && this.needsNewWindows(slot);
   }
 
   /** The same of a flow of which the caller knows that the kernel has had it since before. */
   needsNewWindows(slot: number): boolean {
     const { table } = this.parts;
     return this.#isTakeover && table.memory.u8[table.recordAt(slot) + OFF_PROTOCOL] === IPPROTO_TCP;
+  }
+
+  /** As pend, where slots come again and again: nothing is left of how it ended the last time. */
+  pendAgain(slot: number): void {
+    const { table } = this.parts;
+    this.#marks[slot] = (table.bits(slot) & KERNEL) !== 0 ? HELD : 0;
+    table.setBits(slot, PENDING);
+  }
+
+  /** Forgets what was begun; PENDING stays on those slots. */
+  clear(): void {
+    for (const queue of [this.queue, this.late, this.settling]) while (queue.shift());
+    this.#ripe = 0;
   }
 
   /** True if the flow was dealt with, or stands in the queue. */
@@ -214,9 +235,16 @@ export class CommitWork {
     this.setTimeout(batch.memory, to);
   }
 
+  /** The timeout that this commit gives a flow. Seconds. */
+  timeoutOf(m: Memory, at: number): number {
+    const { timeouts, minTimeoutS = 0 } = this.parts;
+    const isFixed = (m.u32[(at + offStatus(addressBytes(m, at))) >>> 2] & IPS_FIXED_TIMEOUT) !== 0;
+    return Math.max(isFixed ? 0 : minTimeoutS, timeouts.of(m, at));
+  }
+
   /** The timeout that a commit gives, and no id: the kernel gives its own. */
   setTimeout(m: Memory, at: number): void {
-    m.u32[(at + OFF_TIMEOUT) >>> 2] = this.parts.timeouts.of(m, at);
+    m.u32[(at + OFF_TIMEOUT) >>> 2] = this.timeoutOf(m, at);
     m.u8[at + OFF_HAS] = (m.u8[at + OFF_HAS] & ~HAS_ID) | HAS_TIMEOUT;
     m.u32[(at + OFF_ID) >>> 2] = 0;
   }
@@ -272,6 +300,7 @@ export class CommitWork {
 
   #settled(slot: number, outcome: number): void {
     this.#settle(slot, KERNEL);
+    this.parts.onSettled?.(slot);
     if (this.has(slot, REPLACED)) this.report.replaced++;
     else if (this.has(slot, CREATED)) this.report.committed++;
     else if (outcome === OUTCOME_UPDATED) this.report.updated++;
@@ -294,6 +323,8 @@ export class CommitWork {
       this.parts.table.setBits(slot, FRESH);
     }
     this.#settle(slot, KERNEL);
+    // What a peer says of the tuple is not what the kernel has: the injector leaves that alone.
+    if (!this.isOwn) this.parts.table.setBits(slot, TOUCHED);
   }
 
   /** The kernel's flow is about to be deleted: what is there from now on is ours, or was born meanwhile. */
@@ -333,7 +364,7 @@ export class CommitWork {
 }
 
 /** Makes the timeout of a GRE flow a fixed one (see GRE_COMMIT_S); true if it was not. */
-function fixTimeout(m: Memory, at: number): boolean {
+export function fixTimeout(m: Memory, at: number): boolean {
   if (m.u8[at + OFF_PROTOCOL] !== IPPROTO_GRE) return false;
   const status = (at + offStatus(addressBytes(m, at))) >>> 2;
   if (m.u32[status] & IPS_FIXED_TIMEOUT) return false;
@@ -375,7 +406,7 @@ export function stripPart(m: Memory, at: number, type: number): void {
 }
 
 /** A flow without master is no expected one. */
-function stripMaster(m: Memory, at: number): void {
+export function stripMaster(m: Memory, at: number): void {
   stripPart(m, at, PART_MASTER);
   m.u32[(at + offStatus(addressBytes(m, at))) >>> 2] &= ~IPS_EXPECTED;
 }

@@ -25,7 +25,7 @@ import {
 } from './promote-report.js';
 import { nextTerm } from './roles.js';
 import { DONE, GO_ON, runSlice, WAIT } from './slice.js';
-import { SourceFlows } from './source-flows.js';
+import { type InStep, SourceFlows } from './source-flows.js';
 import { chooseSources, theseSources } from './sources.js';
 import type { Unfinished } from './state.js';
 
@@ -38,6 +38,8 @@ export interface PromoteParts extends CommitParts {
   readonly stream: StreamPort;
   readonly persist: Persist;
   readonly bootId: string;
+  /** Hot standby: which flows this kernel has already, as they are to be. */
+  readonly hot?: InStep;
 }
 
 export type PromotePhase =
@@ -51,14 +53,6 @@ export type PromotePhase =
   | 'late-expectations'
   | 'done'
   | 'stopped';
-
-/**
- * A dump finds at once what the kernel has already; walking an empty table of a million buckets for it takes 50 ms and
- * more. Where the kernel has next to nothing, EEXIST tells as much.
- */
-function isDumpWorthwhile(kernelFlows: number, toCommit: number): boolean {
-  return kernelFlows > toCommit / DUMP_SHARE;
-}
 
 /** One promote, in slices. Make it when nothing else of its kind runs; an audit that runs is aborted first. */
 export class Promotion {
@@ -106,7 +100,7 @@ export class Promotion {
       isAgain && !isOutranked
         ? options.term
         : nextTerm(parts.stream.highestTerm, options.term, options.wallClockMs);
-    this.#flows = new SourceFlows(this.#work, chosen.sources);
+    this.#flows = new SourceFlows(this.#work, chosen.sources, parts.hot);
     this.#sourceReports = chosen.sources.map((source) => sourceReport(source, parts.table));
   }
 
@@ -204,6 +198,7 @@ export class Promotion {
     const { table, stream } = this.#parts;
     const isNew = this.#options.role !== 'primary';
     if (!isNew && this.#sources.length === 0 && this.#work.report.total === 0) return this.#end();
+    this.#flows.markChanged();
     const taken = this.#sourceReports.map(({ node, incarnation }) => ({ node, incarnation }));
     this.#write({
       sources: [...taken, ...this.#left.sources],
@@ -221,9 +216,19 @@ export class Promotion {
       term: this.term,
       flows: this.#work.report.total,
     });
-    this.#commit = new Commit(this.#work, isDumpWorthwhile(table.kernelCount, this.#work.report.total));
+    this.#commit = new Commit(this.#work, this.#isDumpWorthwhile());
     this.phase = 'commit';
     return GO_ON;
+  }
+
+  /**
+   * A dump finds at once what the kernel has already; walking an empty table of a million buckets for it takes 50 ms and
+   * more. Where the kernel has next to nothing, EEXIST tells as much. And where nearly all is in step, a few questions do.
+   */
+  #isDumpWorthwhile(): boolean {
+    const { table, hot } = this.#parts;
+    if (hot !== undefined) return this.#flows.held > table.kernelCount / 2;
+    return table.kernelCount > this.#work.report.total / DUMP_SHARE;
   }
 
   /** What is left of another promote, that was cut short, after this one. */

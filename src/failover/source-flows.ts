@@ -17,16 +17,29 @@ import {
   TOUCHED,
 } from '../table/slot-bits.js';
 import { countRejected } from './commit-report.js';
-import { type CommitWork, HELD } from './commit-work.js';
+import { type CommitWork, HELD, NEW_WINDOWS } from './commit-work.js';
 import { isLive } from './judge.js';
 import type { SourceView } from './ports.js';
 
 const OWNERS = 256;
 
+/** What hot standby knows of the kernel: flows that need only another label. */
+export interface InStep {
+  /** This kernel has the flow as the slot's record says. */
+  isInStep(slot: number): boolean;
+  /** It is no TCP flow from this node's last tenure, whose windows are of the past. */
+  hasNewWindows(slot: number): boolean;
+  /** Calls `fn` for each slot of which that is no longer so, because its owner has spoken since. */
+  forEachWaiting(fn: (slot: number) => void): void;
+}
+
 /** Looks at slots one by one: before the relabel (`mark`), and once more after it (`markLate`). */
 export class SourceFlows {
   readonly #table: FlowTable;
   readonly #work: CommitWork;
+  readonly #hot: InStep | undefined;
+  /** Flows of the sources that the kernel has and that are to be judged. */
+  held = 0;
   readonly #isSource = new Uint8Array(OWNERS);
   readonly #takenAt = new Float64Array(OWNERS);
   readonly #joined = allocateMemory(MAX_RECORD_BYTES);
@@ -37,7 +50,8 @@ export class SourceFlows {
   /** The sources' slots are own by now. */
   #isLate = false;
 
-  constructor(work: CommitWork, sources: readonly SourceView[]) {
+  constructor(work: CommitWork, sources: readonly SourceView[], hot: InStep | undefined) {
+    this.#hot = hot;
     this.#table = work.parts.table;
     this.#work = work;
     for (const { owner, takenAt } of sources) {
@@ -85,14 +99,36 @@ export class SourceFlows {
 
   #pend(slot: number): void {
     if ((this.#table.bits(slot) & KERNEL) === 0) this.toCreate++;
+    else this.held++;
     this.#work.pend(slot);
+    if (this.#hot?.hasNewWindows(slot)) this.#work.mark(slot, NEW_WINDOWS);
   }
 
   /** A source's flow. One without image has ended there: it only waits here for its purge, and is not committed. */
   #take(slot: number, bits: number): void {
     if (!this.#table.hasImage(slot)) return;
     if ((bits & SHADOW) !== 0) this.#resolve(slot);
+    else if (this.#hot?.isInStep(slot)) this.#count(1);
     else this.#pend(slot);
+  }
+
+  /** Flows that need only another label are kept, without a look at the kernel. */
+  #count(by: number): void {
+    this.#work.report.total += by;
+    this.#work.report.kept += by;
+  }
+
+  /** Right before the relabel: what a source that lives has said since `mark` looked is to be judged after all. */
+  markChanged(): void {
+    this.#hot?.forEachWaiting((slot) => {
+      const table = this.#table;
+      const bits = table.bits(slot);
+      const isOpen = table.isUsed(slot) && (bits & (DEAD | SHADOW | PENDING)) === 0;
+      if (!isOpen || this.#isSource[table.owner(slot)] !== 1 || !table.hasImage(slot)) return;
+      // It was in step when the scan passed.
+      if ((bits & KERNEL) !== 0) this.#count(-1);
+      this.#pend(slot);
+    });
   }
 
   /** A source's record of a key of which another slot is the visible one. */

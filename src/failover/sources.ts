@@ -52,3 +52,22 @@ function inOrder(views: readonly SourceView[], reasons: readonly string[]): Chos
   const sources = [...views].sort((a, b) => b.primaryTerm - a.primaryTerm || (a.node < b.node ? 1 : -1));
   return { sources, reasons: [...reasons, ...doubts] };
 }
+
+/**
+ * Whose flows a hot standby's kernel follows: the live primary's, or those of the last one that nobody has taken over.
+ * Never those of a mere backup: its local flows are nobody else's.
+ */
+export function hotSource(views: readonly SourceView[]): SourceView | undefined {
+  let best: SourceView | undefined;
+  for (const view of views) {
+    if (view.primaryTerm > 0 && !view.isAbsorbed && (best === undefined || goesBefore(view, best)))
+      best = view;
+  }
+  return best;
+}
+
+function goesBefore(a: SourceView, b: SourceView): boolean {
+  const isLive = (view: SourceView) => view.isAlive && view.role === 'primary';
+  if (isLive(a) !== isLive(b)) return isLive(a);
+  return a.primaryTerm !== b.primaryTerm ? a.primaryTerm > b.primaryTerm : a.node > b.node;
+}

@@ -9,7 +9,7 @@
  * the declaration waits for its demote.
  */
 import { PEERS_MAX, SLICE_BUDGET_MS } from '../limits.js';
-import { DEAD, DIRTY, OWNER_SELF } from '../table/slot-bits.js';
+import { DEAD, DIRTY, OWNER_SELF, TOUCHED } from '../table/slot-bits.js';
 import { bytesEqual, INCARNATION_BYTES } from '../wire/frame.js';
 import type { Seed } from '../wire/op-writer.js';
 import type { FrameRing } from './frame-ring.js';
@@ -259,6 +259,8 @@ export class Declarations {
       return;
     }
     if (table.hasImage(slot) && (bits & DIRTY) === 0 && table.changedAt(slot) <= y.stamp) {
+      // What touched it here was before the cut.
+      table.clearBits(slot, TOUCHED);
       table.setOwner(slot, y.peer.owner);
       return;
     }

@@ -35,7 +35,7 @@ export class OrphanSweep {
     const table = this.#self.ports.table;
     const end = Math.min(this.#segment + STEP_SEGMENTS, SEGMENTS);
     for (; this.#segment < end; this.#segment++) {
-      table.forEachOwnedInSegment(this.#segment, orphan.owner, (slot) => applyDelete(this.#self, slot));
+      table.forEachOwnedInSegment(this.#segment, orphan.owner, (slot) => applyDelete(this.#self, slot, true));
     }
     if (this.#segment < SEGMENTS) return;
     this.#segment = 0;

@@ -3,6 +3,7 @@
  * SHADOW, so that each replica stays exact; the visible slot is what a lookup finds and what the kernel bit
  * stands on.
  */
+import { isNewLife } from '../flow/merge.js';
 import { HAS_ID, type Memory, OFF_HAS, OFF_ID } from '../flow/record.js';
 import {
   DEAD,
@@ -11,11 +12,16 @@ import {
   KERNEL,
   OWNER_SELF,
   OWNER_UNCLASSIFIED,
+  REJECTED,
   SHADOW,
+  SWEPT,
   TOUCHED,
 } from '../table/slot-bits.js';
 import { outranks, type Peer } from './peer.js';
 import type { Self } from './self.js';
+
+/** What no longer counts about a slot when its owner speaks of the flow again. */
+const CLEARED_BY_UPSERT = TOUCHED | DEAD | REJECTED | SWEPT;
 
 /**
  * Puts the peer's record (at 0 of `m`) into its slot, which is made if need be, and notes its image.
@@ -25,11 +31,16 @@ import type { Self } from './self.js';
 export function applyUpsert(self: Self, peer: Peer, m: Memory, bits: number): number {
   const table = self.ports.table;
   table.locate(peer.owner, m, 0);
+  const isHot = self.ports.onReplica !== undefined;
+  if (isHot && isOtherThanKernels(self, m)) bits |= FRESH;
   let slot = table.owned;
+  let isNews = true;
   if (slot >= 0) {
     keepId(self, slot, m);
     if (!table.setRecord(slot, m, 0)) return -1;
-    if ((table.bits(slot) & (TOUCHED | DEAD)) !== 0) table.clearBits(slot, TOUCHED | DEAD);
+    const before = table.bits(slot);
+    isNews = (before & (TOUCHED | KERNEL)) !== KERNEL;
+    if ((before & CLEARED_BY_UPSERT) !== 0) table.clearBits(slot, CLEARED_BY_UPSERT);
     if (bits !== 0) table.setBits(slot, bits);
   } else {
     slot =
@@ -42,18 +53,38 @@ export function applyUpsert(self: Self, peer: Peer, m: Memory, bits: number): nu
   const isSame = (bits & FRESH) === 0 && table.imageLo(slot) === lo && table.imageHi(slot) === hi;
   if (!isSame) table.setImage(slot, lo, hi);
   table.setChangedAt(slot, self.stamp, isSame ? table.changedTime(slot) : self.seconds);
+  if (isHot && (isNews || !isSame)) self.ports.onReplica?.(slot);
   return slot;
 }
 
-/** The peer's stream no longer has the flow. A flow that this kernel holds stays held, without an image. */
-export function applyDelete(self: Self, slot: number): void {
-  const table = self.ports.table;
+/**
+ * The peer's stream no longer has the flow: it said so, or a repair did not name it (`isSwept`). A flow that this
+ * kernel holds stays held, without an image; hot standby deletes it.
+ */
+export function applyDelete(self: Self, slot: number, isSwept = false): void {
+  const { table, onReplica } = self.ports;
   if ((table.bits(slot) & KERNEL) === 0) {
     table.remove(slot);
     return;
   }
   table.clearImage(slot);
   table.setChangedAt(slot, self.stamp, self.seconds);
+  if (onReplica === undefined) return;
+  table.setBits(slot, isSwept ? FRESH | SWEPT : FRESH);
+  onReplica(slot);
+}
+
+/**
+ * True if this kernel has the key of the record, but another life of it: an update would change what cannot be changed,
+ * or make the new life of the old one. To be asked after locate().
+ */
+function isOtherThanKernels(self: Self, m: Memory): boolean {
+  const { table } = self.ports;
+  const { visible } = table;
+  if (visible < 0 || (table.bits(visible) & KERNEL) === 0) return false;
+  // Its owner had ended it.
+  if (table.owner(visible) > OWNER_UNCLASSIFIED && !table.hasImage(visible)) return true;
+  return isNewLife(table.memory, table.recordAt(visible), m, 0);
 }
 
 /** A slot for a flow of which the peer speaks for the first time, and another owner already. */
@@ -66,6 +97,7 @@ function claim(self: Self, peer: Peer, visible: number, m: Memory, bits: number)
     // away.
     if (!peer.isLivePrimary) return table.insert(m, 0, peer.owner, bits | SHADOW);
     keepId(self, visible, m);
+    table.clearBits(visible, TOUCHED);
     table.setOwner(visible, peer.owner);
     if (bits !== 0) table.setBits(visible, bits);
     return table.setRecord(visible, m, 0) ? visible : -1;

@@ -136,6 +136,8 @@ export interface ReplicatorPorts {
   counters: Counters;
   log: Log;
   onPeer(event: PeerEvent): void;
+  /** A peer's word about a flow has changed, in this slot; only where the kernel follows (hot standby). */
+  onReplica?(slot: number): void;
   /** A peer speaks of a flow that is own here and stays so: its record stands in `shadow`. */
   onConflict(slot: number, shadow: number): void;
 }

@@ -142,7 +142,7 @@ export class RepairJudge {
       const slot = this.#fine.list[i];
       if (!table.isUsed(slot) || table.owner(slot) !== peer.owner || !table.hasImage(slot)) continue;
       if (fine >= 0 && table.fineAt(slot) !== fine) continue;
-      if (table.changedAt(slot) < peer.openScopeStamp) applyDelete(this.#self, slot);
+      if (table.changedAt(slot) < peer.openScopeStamp) applyDelete(this.#self, slot, true);
     }
   }
 

@@ -256,7 +256,9 @@ export class EventRules implements EventSink {
       return;
     }
     const bits = table.bits(slot);
-    const touched = (bits & (PENDING | INJECTING)) !== 0 ? TOUCHED : 0;
+    // Of an unclassified flow it tells that packets of it pass here.
+    const isWaiting = (bits & (PENDING | INJECTING)) !== 0;
+    const touched = isWaiting || table.owner(slot) === OWNER_UNCLASSIFIED ? TOUCHED : 0;
     if ((bits & (DEAD | REJECTED)) !== 0) table.clearBits(slot, DEAD | REJECTED);
     table.setBits(slot, KERNEL | fresh | touched);
     if (table.owner(slot) === OWNER_UNCLASSIFIED) {

@@ -4,7 +4,10 @@
 export const KERNEL = 1;
 /** The slot is in the dirty queue: its owner (self) has something to say about it. */
 export const DIRTY = 2;
-/** A life began: the stream must replace, never update. Sticky until flushed. */
+/**
+ * A life began: the stream must replace, never update. Sticky until flushed. On a held slot: what this kernel has is of
+ * a life that its owner has ended or replaced. Sticky until the kernel follows.
+ */
 export const FRESH = 4;
 /** The kernel changed the flow here: the injector leaves it alone until its owner's next UPSERT. */
 export const TOUCHED = 8;
@@ -24,6 +27,8 @@ export const KEPT = 512;
 export const YOUNG = 1024;
 /** Own, and was found old enough. A new life loses both. */
 export const AGED = 2048;
+/** A peer's repair did not name the flow that this kernel still has; with DELETE it was named, and that is not set. */
+export const SWEPT = 4096;
 /** The slot is in use. Managed by the table. */
 export const USED = 0x8000;
 

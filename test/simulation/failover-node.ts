@@ -7,6 +7,7 @@ import type { CommitParts } from '../../src/failover/commit-work.js';
 import type { Role, Seed, SourceView } from '../../src/failover/ports.js';
 import { Promotion } from '../../src/failover/promote.js';
 import type { PromoteOptions } from '../../src/failover/promote-report.js';
+import type { InStep } from '../../src/failover/source-flows.js';
 import type { PersistedState } from '../../src/failover/state.js';
 import { CounterMap } from '../../src/flow/counters.js';
 import { seedFromText } from '../../src/flow/hash.js';
@@ -114,10 +115,11 @@ export class FailoverNode {
     );
   }
 
-  promotion(options: Partial<PromoteOptions> = {}): Promotion {
+  promotion(options: Partial<PromoteOptions> = {}, hot?: InStep): Promotion {
     return new Promotion(
       {
         ...this.parts,
+        ...(hot ? { hot } : {}),
         bootId: 'boot',
         persist: (state) => {
           this.notes.push(`persist ${state.role} ${state.sources.length}`);

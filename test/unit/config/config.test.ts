@@ -69,6 +69,7 @@ describe('a right configuration', () => {
       failover: {
         standby: 'cold',
         commitTimeoutMs: 0,
+        purgeAfterMs: 60_000,
         timeoutFloorsS: { tcp: 30, udp: 30, sctp: 30, icmp: 30, other: 30 },
       },
       control: { socket: '/run/conntwin/control.sock' },
@@ -106,7 +107,8 @@ replicate:
   direction: original
   ignore: { addresses: [192.0.2.1, "2001:db8::1"], protocols: [icmp], ports: [53], zones: [9], marks: [1], local: false }
 failover:
-  standby: cold
+  standby: hot
+  purge_after: 0
   commit_timeout: 180s
   timeout_floors: { tcp: 1m, udp: 10, icmp: 0 }
   vrrp_fifo: null
@@ -354,8 +356,12 @@ describe('a wrong configuration names file, line, path, problem and what to writ
     ['kernel: { audit_interval: 1w }', 'kernel.audit_interval: "1w" is not a time'],
     ['kernel: null', 'kernel: null is not a section'],
     [
-      'failover: { standby: hot }',
-      'failover.standby: "hot" is not supported yet (hot standby comes later), write cold',
+      'failover: { standby: warm }',
+      'failover.standby: "warm" is not a way to stand by, write `standby: cold` or `standby: hot`',
+    ],
+    [
+      'failover: { purge_after: 500ms }',
+      'failover.purge_after: "500ms" is not 0 (never) or a time from 1s to 1d, write `purge_after: 60s`',
     ],
     [
       'failover: { timeout_floors: { tcp: 2h } }',
@@ -381,7 +387,6 @@ describe('a wrong configuration names file, line, path, problem and what to writ
       'gate.allow.interfaces[0]: "a/b" is not an interface name',
     ],
     ['failover: { gate: { allow: { sources: [here] } } }', 'gate.allow.sources[0]: "here" is not an address'],
-    ['failover: { purge_after: 60s }', 'failover.purge_after: not supported yet, leave it out'],
     ['kernel: { event_buffer: 65535 }', 'kernel.event_buffer: 65535 is not a size from 64KiB to 1GiB'],
     [
       'replicate: { mode: fast }',

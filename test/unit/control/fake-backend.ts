@@ -128,6 +128,20 @@ export function sampleStatus(): StatusReport {
     settingsDiffering: [{ node: 'fw2', name: 'nf_conntrack_max', mine: '262144', theirs: '65536' }],
     quarantined: 1,
     gate: { state: 'ready', raised: 2, dropped: 12, lastDurationMs: 150, problem: '' },
+    standby: {
+      mode: 'hot',
+      source: 'fw1',
+      lagMs: 12,
+      waiting: 3,
+      held: 4,
+      created: 5,
+      updated: 6,
+      replaced: 7,
+      deleted: 8,
+      reinjected: 9,
+      refused: 10,
+      isFull: false,
+    },
   };
 }
 

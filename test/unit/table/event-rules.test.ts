@@ -303,10 +303,10 @@ describe('a DESTROY', () => {
 });
 
 describe('an unclassified flow', () => {
-  it('stays unclassified through events, and its image follows it', () => {
+  it('stays unclassified through events, its image follows it, and TOUCHED tells that it lives here', () => {
     const found = table.insert(flow().m, 0, OWNER_UNCLASSIFIED, bit.KERNEL);
     send(EVENT_UPDATE, flow({ mark: 7 }), { seen: SEEN_MARK });
-    expect([table.owner(found), bits(found)]).toEqual([OWNER_UNCLASSIFIED, bit.KERNEL]);
+    expect([table.owner(found), bits(found)]).toEqual([OWNER_UNCLASSIFIED, bit.KERNEL | bit.TOUCHED]);
     table.currentHash(found);
     expect([table.imageLo(found), table.imageHi(found)]).toEqual([table.hash.lo, table.hash.hi]);
   });

@@ -1,0 +1,73 @@
+/** What a running node does beside its jobs to be a good backup: hot standby. */
+import { HotStandby } from '../failover/hot-standby.js';
+import type { SourceView } from '../failover/ports.js';
+import { hotSource } from '../failover/sources.js';
+import { DEAD, OWNER_UNCLASSIFIED, TOUCHED } from '../table/slot-bits.js';
+import type { Core } from './core.js';
+import { PRIORITY_CHANGE } from './jobs.js';
+
+/** Slots classified in one turn. */
+const SLOTS_PER_TURN = 4096;
+
+export class Standby {
+  /** Undefined: cold. */
+  readonly hot: HotStandby | undefined;
+  readonly #core: Core;
+  #classifiedTo = 0;
+
+  constructor(core: Core) {
+    this.#core = core;
+    if (core.options.standby !== 'hot') return;
+    this.hot = new HotStandby({
+      ...core.commitParts,
+      sources: () => core.stream.sources(),
+      role: () => core.role,
+      kernelMaximum: () => core.ports.kernelMaximum?.() ?? 0,
+    });
+  }
+
+  /** It has something to do at each tick, and needs the events for that. */
+  get isAtWork(): boolean {
+    return this.hot !== undefined && this.#core.role !== 'primary';
+  }
+
+  /** Something was begun that goes on when the event queue was read to empty. */
+  get isWaiting(): boolean {
+    return this.hot?.isWaiting ?? false;
+  }
+
+  /**
+   * Hot: what the first dump found and a live, proven primary does not have was left over by an earlier run of this
+   * node, unless packets of it have passed since. It is held by that primary, without a word of it, and goes the way of
+   * all such: nothing of it becomes own and is streamed back. True when all were looked at.
+   */
+  classify(): boolean {
+    const heir =
+      this.hot === undefined || this.#core.role === 'primary' ? undefined : this.#liveProvenPrimary();
+    const { table } = this.#core;
+    if (heir === undefined || table.countOf(OWNER_UNCLASSIFIED) === 0) return true;
+    const end = Math.min(table.slotLimit, this.#classifiedTo + SLOTS_PER_TURN);
+    for (; this.#classifiedTo < end; this.#classifiedTo++) this.#classifySlot(this.#classifiedTo, heir.owner);
+    return this.#classifiedTo >= table.slotLimit;
+  }
+
+  #classifySlot(slot: number, heir: number): void {
+    const { table } = this.#core;
+    if (!table.isUsed(slot) || table.owner(slot) !== OWNER_UNCLASSIFIED) return;
+    if ((table.bits(slot) & (DEAD | TOUCHED)) !== 0) return;
+    table.clearImage(slot);
+    table.setOwner(slot, heir);
+  }
+
+  #liveProvenPrimary(): SourceView | undefined {
+    const source = hotSource(this.#core.stream.sources());
+    return source?.isAlive && source.isProven && source.role === 'primary' ? source : undefined;
+  }
+
+  /** One slice, after the event queue was read to empty. A change of role goes before, and so does a start. */
+  step(now: number): 'more' | 'wait' | 'idle' {
+    const job = this.#core.jobs.current;
+    if (this.#core.state !== 'ready' || (job !== undefined && job.priority >= PRIORITY_CHANGE)) return 'idle';
+    return this.hot?.step(now) ?? 'idle';
+  }
+}

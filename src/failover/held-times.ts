@@ -1,0 +1,55 @@
+/**
+ * When this node last wrote each held flow to its kernel, and when the kernel would end it if no packet came. Whoever
+ * finds the deadline where it was put knows that nobody but this node has touched the timer. Arrays beside the slots,
+ * address space until they are used.
+ */
+export class HeldTimes {
+  /** Seconds of the clock + 1; 0: never written. */
+  readonly #written: Uint32Array;
+  /** Seconds of the clock + 1; 0: not known. */
+  readonly #ends: Uint32Array;
+
+  constructor(capacity: number) {
+    this.#written = new Uint32Array(capacity);
+    this.#ends = new Uint32Array(capacity);
+  }
+
+  /** The kernel has just taken the flow with this timeout. Seconds. */
+  note(slot: number, nowS: number, timeoutS: number): void {
+    this.#written[slot] = nowS + 1;
+    this.#ends[slot] = nowS + 1 + timeoutS;
+  }
+
+  /** A write was tried, and the kernel did not take it. */
+  tried(slot: number, nowS: number): void {
+    this.#written[slot] = nowS + 1;
+    this.#ends[slot] = 0;
+  }
+
+  /** The kernel was seen to have this much left. Seconds. */
+  seen(slot: number, nowS: number, leftS: number): void {
+    this.#ends[slot] = nowS + 1 + leftS;
+  }
+
+  /** Another flow has the slot, or another node the flow. */
+  forget(slot: number): void {
+    this.#written[slot] = 0;
+    this.#ends[slot] = 0;
+  }
+
+  forgetAll(limit: number): void {
+    this.#written.fill(0, 0, limit);
+    this.#ends.fill(0, 0, limit);
+  }
+
+  /** Since the last write, seconds; infinite if there was none. */
+  sinceWrite(slot: number, nowS: number): number {
+    const written = this.#written[slot];
+    return written === 0 ? Number.POSITIVE_INFINITY : nowS + 1 - written;
+  }
+
+  /** What is left until the kernel ends the flow; 0 if that is not known. Seconds. */
+  left(slot: number, nowS: number): number {
+    return Math.max(0, this.#ends[slot] - nowS - 1);
+  }
+}
