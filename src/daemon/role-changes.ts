@@ -267,7 +267,8 @@ export class RoleChanges {
     if (name === ABSORB) this.lastAbsorb = shown;
     else this.lastPromote = shown;
     if (!isDone) return;
-    this.unfinished.done(report.sources.map(({ node }) => node));
+    if (work.hasLent) this.unfinished.clear();
+    else this.unfinished.done(report.sources.map(({ node }) => node));
     for (const view of core.stream.sources()) {
       const incarnation = incarnationText(view.incarnation);
       if (report.sources.some((source) => source.incarnation === incarnation)) this.#heals.taken(view, now);

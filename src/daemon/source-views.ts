@@ -22,6 +22,7 @@ export function sourceViews({ replicator, table }: Core): SourceView[] {
     firstSequence: p.firstSequence,
     isReady: p.mirrorReady,
     yields: p.yields,
+    lends: p.lends,
     takenAt: p.takenAt,
     bootId: p.bootId,
   }));
@@ -39,6 +40,7 @@ export function sourceViews({ replicator, table }: Core): SourceView[] {
     firstSequence: 0,
     isReady: false,
     yields: 0,
+    lends: false,
     takenAt: Number.NEGATIVE_INFINITY,
     bootId: '',
   }));

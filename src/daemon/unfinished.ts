@@ -53,7 +53,8 @@ export class Unfinished {
     const isSettled = (view: SourceView) => view.isAlive && view.isReady && view.isProven;
     const isLate = now - this.#readyAt >= RESUME_PROVE_MS;
     if (known.length === 0 || !(isLate || known.every(isSettled))) {
-      if (now - this.#readyAt >= JOIN_WAIT_MS && known.length === 0) this.#say();
+      const isLost = known.length === 0 && !views.some(({ lends }) => lends);
+      if (now - this.#readyAt >= JOIN_WAIT_MS && isLost) this.#say();
       return [];
     }
     return known.map(({ node }) => node);

@@ -3,6 +3,7 @@
  *
  *     a former primary whose tenure nobody took over --> ask it to give back what it took from us and did not change
  *     it, or a source of a promote, gave away what it did not change --> absorb what is left: it was born or changed there
+ *     this node died in the middle of a promote, and a third one kept what it had declared --> absorb that
  *
  * So what ended here does not return, what was born there is not lost, and what changed on both sides is joined. Where
  * `ignore.local` is off a former primary's own local flows come too: nothing in a flow tells them apart.
@@ -65,6 +66,8 @@ export class Heals {
   #look(view: SourceView, now: number): HealStep | undefined {
     const known = this.#cases.get(view.node);
     const isOpenTenure = view.primaryTerm > 0 && !view.isAbsorbed;
+    // What it keeps for this node needs no asking.
+    if (known === undefined && view.lends) this.#open(view, 'waiting', now, 0).yields = -1;
     if (known === undefined || (isOpenTenure && view.primaryTerm > known.term)) {
       if (isOpenTenure) this.#open(view, 'seen', now + FORMER_SETTLE_MS, 0);
       return undefined;

@@ -39,6 +39,8 @@ export interface SourceView {
   readonly applied: number;
   /** Flows that its stream has told of, as they stand here. */
   readonly flows: number;
+  /** It holds flows of a former run of this node, which died while it took them over. */
+  readonly lends: boolean;
   /** Change stamp at which this node took it over in its tenure; -Infinity: it did not. */
   readonly takenAt: number;
   /** Where its stream stood when it was first heard here. */

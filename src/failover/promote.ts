@@ -122,6 +122,11 @@ export class Promotion {
     return this.#committedMs >= 0;
   }
 
+  /** A source kept flows of this node's former run: that run's promote is made up for. */
+  get hasLent(): boolean {
+    return this.#sources.some(({ lends }) => lends);
+  }
+
   /** Works for one slice; true when done (or stopped). */
   step(nowMs: number): boolean {
     if (this.#startedMs < 0) this.#startedMs = nowMs;
@@ -276,7 +281,7 @@ export class Promotion {
     const { log } = this.#parts;
     // Said first: after a crash in between the flows are taken over once more, which changes nothing.
     this.#say('done');
-    this.#write(this.#left);
+    this.#write(this.hasLent ? { sources: [] } : this.#left);
     log?.('info', 'promote: done', { term: this.term, ...logFields(this.#work.report) });
     return this.#end();
   }

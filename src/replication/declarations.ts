@@ -81,6 +81,8 @@ export class Declarations {
     for (const seed of news) {
       if (self.isMe(seed.incarnation)) this.#named(peer, seed, stage, term);
       else this.#absorb(peer, seed, stage);
+      // This node's former run died before it had taken over all.
+      if (seed.node === self.node && !self.isMe(seed.incarnation)) peer.lends = true;
       note(peer, seed, stage, term);
     }
     if (isFormer) this.#inherit(peer);
@@ -98,7 +100,9 @@ export class Declarations {
       const source = this.#find(incarnation);
       if (source === undefined || stage === 'asked') continue;
       this.#judgeAnew(source);
-      if (stage !== 'begun') this.#endTenure(source);
+      if (stage === 'begun') continue;
+      source.lends = false;
+      this.#endTenure(source);
     }
   }
 

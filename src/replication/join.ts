@@ -6,6 +6,7 @@
  * one is asked too: if it answers, the newcomer is refused and both alarm.
  */
 import { JOIN_WAIT_MS, PEERS_MAX } from '../limits.js';
+import { OWNER_SELF } from '../table/slot-bits.js';
 import { type Hello, NONCE_BYTES, OWN_VERSIONS, type Welcome } from '../wire/control-messages.js';
 import { bytesEqual, type FrameReader, INCARNATION_BYTES } from '../wire/frame.js';
 import { CONTROL_HELLO, CONTROL_WELCOME } from '../wire/ops.js';
@@ -313,6 +314,7 @@ export class Join {
     // The old one's answers to nonces that are still open may have been captured: nobody is to bring it back.
     this.#nonces.length = 0;
     if (old.bootId === peer.bootId) {
+      if (isCutShort(this.#self, old)) this.#lend(old);
       ports.table.relabel(old.owner, peer.owner);
       ports.table.owners.release(old.owner);
       // A tenure that was taken over is over, also when a restart goes on calling itself primary in it.
@@ -325,6 +327,18 @@ export class Join {
     else this.#sweep.add(old.owner, peer);
   }
 
+  /**
+   * The old incarnation died in the middle of taking over a third node, and this one holds what it had said of that. The
+   * new incarnation has only what had reached its kernel, and would sweep the rest here: so it becomes this node's own
+   * word for a while, until the new incarnation has taken it over.
+   */
+  #lend(old: Peer): void {
+    const { node, incarnation, applied, owner } = old;
+    this.#self.ports.log('warn', 'a primary died while it took over: its flows are kept for it', { node });
+    this.#self.ports.table.relabel(owner, OWNER_SELF);
+    this.#self.lent.push({ node, incarnation, cut: applied });
+  }
+
   #makeRoom(): boolean {
     const { peers, ports } = this.#self;
     if (peers.length < PEERS_MAX) return true;
@@ -334,4 +348,10 @@ export class Join {
     this.#self.forget(victim);
     return true;
   }
+}
+
+/** True if the last that the peer said of some other node's flows is that it had begun to take them over. */
+function isCutShort(self: Self, peer: Peer): boolean {
+  if (self.role === 'primary') return false;
+  return peer.takeovers.some(({ stage, incarnation }) => stage === 'begun' && !self.isMe(incarnation));
 }

@@ -79,6 +79,8 @@ export class Peer {
   absorbedUntil = 0;
   /** Whom it has declared to have taken over, under which term and up to where; the last few. */
   readonly takeovers: Takeover[] = [];
+  /** It holds flows of a former incarnation of this node, for this one to take over. */
+  lends = false;
   /** DECLAREs without seeds: each ends its giving away of flows. */
   yields = 0;
   /** The scope whose run is being received (scopeId), -1: none, or it has a gap. */

@@ -69,6 +69,8 @@ export interface PeerStatus {
   primaryTerm: number;
   /** First sequence that was applied of it here. */
   firstSequence: number;
+  /** It holds flows of a former incarnation of this node, for this one to take over. */
+  lends: boolean;
   /** Change stamp at which this node took it over in its own tenure; -Infinity: it did not. */
   takenAt: number;
   /** How often it said that it gave away flows of its own, as a DECLARE had asked of it. */

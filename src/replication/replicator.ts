@@ -160,6 +160,8 @@ export class Replicator {
   /** Timers. To be called every few milliseconds, after the socket was read to empty. */
   tick(now: number): void {
     this.#join.tick(now);
+    const { lent, term } = this.#self;
+    if (lent.length > 0) this.#out.declare(lent.splice(0), false, term, 'whole');
     this.#heartbeats.tick(now);
     this.#settings.tick(now);
     this.#window.tick(this.#out.sequence, now);
@@ -292,6 +294,7 @@ export class Replicator {
       primaryTerm: p.primaryTerm,
       firstSequence: p.firstSequence,
       yields: p.yields,
+      lends: p.lends,
       takenAt: this.#declarations.takenAt(p.node),
       links: Array.from({ length: this.#self.links }, (_, link) => ({
         silentMs: p.silentMs(link, now),

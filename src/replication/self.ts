@@ -10,6 +10,7 @@ import {
   FrameWriter,
   INCARNATION_BYTES,
 } from '../wire/frame.js';
+import type { Seed } from '../wire/op-writer.js';
 import { CONTROL_HEARTBEAT, CONTROL_HELLO, CONTROL_WELCOME } from '../wire/ops.js';
 import type { Peer } from './peer.js';
 import type { Mode, PeerEventType, ReplicatorOptions, ReplicatorPorts, Role } from './ports.js';
@@ -46,6 +47,8 @@ export class Self {
   /** Former incarnations that were primary and whose kernel is gone: sources of a promote, never dropped. */
   readonly formers: Peer[] = [];
 
+  /** Incarnations whose flows have become this node's own, to be given back; still to be declared. */
+  readonly lent: Seed[] = [];
   /** Owners that a promote reads: nothing of them is swept, moved or replaced meanwhile. */
   readonly pinned = new Set<number>();
 

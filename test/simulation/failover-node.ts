@@ -171,6 +171,7 @@ export class FailoverNode {
       firstSequence: 1,
       isReady: true,
       yields: 0,
+      lends: false,
       takenAt: Number.NEGATIVE_INFINITY,
       bootId: `boot-${node}`,
       ...wish,

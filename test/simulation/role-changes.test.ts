@@ -226,6 +226,28 @@ describe('a daemon killed in the middle of its promote', () => {
     expect(fw2.up.roles.unfinished.reasons()).toEqual([]);
   });
 
+  it('gets back from a third node what it had declared, when the old primary is dead', async () => {
+    cluster = new CoreCluster(['fw1', 'fw2', 'fw3']);
+    [fw1, fw2] = cluster.nodes;
+    const fw3 = cluster.nodes[2];
+    await cluster.begin();
+    for (let n = 0; n < FLOWS; n++) fw1.born(n);
+    await cluster.until('all is replicated', () => fw3.up.table.count === FLOWS && cluster.isInStep());
+    fw1.kill();
+    await cluster.run(1500);
+    await killInMiddle();
+    await cluster.run(1500);
+    fw2.start();
+    await cluster.until('all is there', () => fw2.twin.flows.count === FLOWS);
+    await cluster.until('fw3 has given all back', () => fw3.mirrorFlows === 0);
+    await cluster.until('both prove it', () => fw3.peer('fw2').myVerdict === 'proven');
+    expect(fw2.mirrorFlows).toBe(FLOWS);
+    expect(fw2.up.roles.unfinished.reasons()).toEqual([]);
+    expect(fw2.disk?.sources).toEqual([]);
+    expect(fw3.twin.flows.count).toBe(0);
+    expect(fw3.up.table.countOf(fw3.peer('fw2').owner)).toBe(FLOWS);
+  });
+
   it('is made up for when the old primary comes back', async () => {
     await pair();
     fw1.kill();

@@ -75,6 +75,7 @@ describe('the sources', () => {
     firstSequence: 1,
     isReady: true,
     yields: 0,
+    lends: false,
     takenAt: Number.NEGATIVE_INFINITY,
     bootId: 'b',
     ...more,
