@@ -71,15 +71,15 @@ export class Vrrp {
     const { configFile } = this.#parts;
     const { problem } = this.#follower;
     if (this.#fifo.problem !== undefined) return [`${configFile}: ${this.#fifo.problem}`];
-    if (problem !== undefined) return [`${configFile}: ${problem}`];
-    if (!this.#fifo.isHeld) return ['keepalived does not have the FIFO open: is it running?'];
-    return [];
+    return problem === undefined ? [] : [`${configFile}: ${problem}`];
   }
 
   /** What an operator should know of it, in sentences. */
   warnings(): string[] {
     const problems = this.problems();
     if (problems.length > 0) return problems;
+    // No reason against a takeover: without keepalived nobody asks for the weight, and others may write here.
+    if (!this.#fifo.isHeld) return ['keepalived does not have the FIFO open: is it running?'];
     const { wanted, state } = this.#follower;
     const role = this.#parts.role();
     if (wanted !== undefined && wanted !== role)

@@ -117,7 +117,7 @@ test('ten quick changes on both, in the middle of promotes, end in one primary a
 test('a promote begins within milliseconds of the line', async ({ task }) => {
   const startedMs: number[] = [];
   const looks = () => pair.fw2.daemon.log().matchAll(/"time":"([^"]+)"[^\n]*"promote: takes over"/g);
-  for (let i = 0; i < 3; i++) {
+  for (let i = 0; i < 2; i++) {
     const count = [...looks()].length;
     const saidAt = performance.timeOrigin + performance.now();
     say('fw2', 'MASTER');
@@ -134,5 +134,5 @@ test('a promote begins within milliseconds of the line', async ({ task }) => {
   Object.assign(task.meta, {
     note: `from line to commit: ${startedMs.map((ms) => ms.toFixed(1)).join(', ')} ms`,
   });
-  expect(startedMs[1]).toBeLessThan(1000);
+  expect(startedMs[0]).toBeLessThan(1000);
 });

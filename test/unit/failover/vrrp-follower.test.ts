@@ -12,7 +12,7 @@ class Node {
   readonly lines: string[] = [];
   readonly timers: { ms: number; call: () => void }[] = [];
   readonly follower: VrrpFollower;
-  readonly #ends: { end: () => void; fail: () => void }[] = [];
+  readonly #ends: { end: () => void; stop: () => void; fail: () => void }[] = [];
 
   constructor(name?: string) {
     this.follower = new VrrpFollower(
@@ -25,7 +25,7 @@ class Node {
               this.role = role;
               resolve();
             };
-            this.#ends.push({ end, fail: () => reject(new Error('busy')) });
+            this.#ends.push({ end, stop: () => resolve(), fail: () => reject(new Error('busy')) });
           });
         },
         later: (ms, call) => this.timers.push({ ms, call }),
@@ -46,6 +46,12 @@ class Node {
   push(text: string): void {
     const bytes = new TextEncoder().encode(text);
     this.follower.push(bytes, bytes.length);
+  }
+
+  /** The oldest change that runs was stopped by somebody: its role was not taken. */
+  async stop(): Promise<void> {
+    this.#ends.shift()?.stop();
+    await settled();
   }
 
   /** The oldest change that runs has ended. */
@@ -211,6 +217,14 @@ describe('which lines count', () => {
     expect(node.follower.problem).toContain('groups edge, other');
   });
 
+  test('a second group that shows up ends the following, also in the middle of a reading', () => {
+    node.hear(group('MASTER'));
+    node.runTimers();
+    node.hear(group('BACKUP'), 'GROUP "other" MASTER 0');
+    expect(node.asked).toEqual(['primary']);
+    expect(node.follower.problem).toContain('groups edge, other');
+  });
+
   test('with a name only its lines count, at once, and a name never heard is told', () => {
     node = new Node('inside');
     node.hear(instance('outside', 'MASTER'), group('MASTER'));
@@ -270,6 +284,21 @@ describe('while a change runs', () => {
     await node.end();
     node.runTimers();
     expect(node.asked.at(-1)).toBe('backup');
+  });
+
+  test('the end of a promote that was told to step back starts nothing: the step back runs already', async () => {
+    node.hear(group('MASTER'));
+    node.hear(group('BACKUP'));
+    await node.end();
+    expect(node.asked).toEqual(['primary', 'backup']);
+    await node.end();
+    expect(node.role).toBe('backup');
+  });
+
+  test('who stops a promote by hand is not overruled', async () => {
+    node.hear(group('MASTER'));
+    await node.stop();
+    expect(node.asked).toEqual(['primary']);
   });
 
   test('who changes the role by hand afterwards is not overruled until the next line', async () => {
