@@ -134,6 +134,8 @@ export const STRANGER_KEYS_MAX = 32;
 export const SETTINGS_INTERVAL_MS = 10_000;
 /** How long a proven second daemon with this node's name counts as there, after it was last heard. Milliseconds. */
 export const NAME_CONFLICT_MS = 10_000;
+/** Flows known to be live that a promote creates before it looks at the others: a tenth of a second of them. */
+export const LIVE_FLOWS_MAX = 1 << 15;
 /** A slice of a background audit that took t is followed by a pause of so many t: 0.25 % of a core. */
 export const BACKGROUND_PAUSE_SHARE = 399;
 /** Idle classes that wait to be told; an audit's slice changes under 1,000, and the stream takes them when it rests. */

@@ -1,5 +1,5 @@
 /**
- * The order in which a commit creates flows: live ones first, of those masters before their children, then the newest.
+ * The order in which a commit creates flows: those known to be live first, of those masters before their children, then the newest.
  * A master is as live as the liveliest of its children, so that none of them waits for it or comes before it.
  */
 import {
@@ -22,7 +22,7 @@ import {
   PART_MASTER,
 } from '../flow/record.js';
 import type { FlowTable } from '../table/flow-table.js';
-import { IDLE_LONG, IDLE_ONCE } from '../table/idle-classes.js';
+import { IDLE_LIVE, IDLE_LONG, IDLE_ONCE } from '../table/idle-classes.js';
 
 const RADIX_BITS = 10;
 const RADIX = 1 << RADIX_BITS;
@@ -33,9 +33,11 @@ const DEPTH_MAX = 3;
 /** Slots moved in one turn, some 5 ns each. */
 const PER_TURN = 8192;
 
-const LIVE = 0;
-const UNKNOWN = 1;
-const IDLE = 2;
+/** Its owner saw packets; its state says that it lives; nobody knows; it is idle, on its way out, or only just begun. */
+const KNOWN_LIVE = 0;
+const LIVE = 1;
+const UNKNOWN = 2;
+const IDLE = 3;
 const CLASS_SHIFT = AGE_BITS + 2;
 
 /** What the flow's state says, and what its owner's audits saw of its packets, whichever is worse. */
@@ -43,10 +45,16 @@ function livenessOf(m: Memory, at: number): number {
   const idleClass = m.u8[at + OFF_IDLE];
   // A flow that no audit has judged is young, or its owner had no time: its state alone tells.
   const seen = idleClass >= IDLE_LONG ? IDLE : idleClass >= IDLE_ONCE ? UNKNOWN : LIVE;
-  return Math.max(seen, stateLiveness(m, at));
+  const liveness = Math.max(seen, stateLiveness(m, at));
+  return liveness === LIVE && idleClass === IDLE_LIVE ? KNOWN_LIVE : liveness;
 }
 
-/** LIVE, UNKNOWN, or IDLE: on its way out or only just begun. */
+/** True if the flow had packets between the last two audits of its owner, and its state does not say that it ends. */
+export function isKnownLive(m: Memory, at: number): boolean {
+  return livenessOf(m, at) === KNOWN_LIVE;
+}
+
+/** LIVE, UNKNOWN or IDLE. */
 function stateLiveness(m: Memory, at: number): number {
   const addr = addressBytes(m, at);
   const status = m.u32[(at + offStatus(addr)) >>> 2];

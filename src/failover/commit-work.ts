@@ -86,6 +86,8 @@ const NO_HELPER = 16;
 const RETRIED = 32;
 /** Its record was made one that the kernel can live with: see fixTimeout and assumeEstablished. */
 const FIXED = 64;
+/** It was created before the others were looked at. */
+export const EARLY = 128;
 /** Hot standby has created it since this node was last primary: its windows begin with its next packet. */
 export const NEW_WINDOWS = 256;
 /** How a flow came to be in the kernel as we want it. */
@@ -173,6 +175,18 @@ export class CommitWork {
   clear(): void {
     for (const queue of [this.queue, this.late, this.settling]) while (queue.shift());
     this.#ripe = 0;
+  }
+
+  /** The slot's flow was tried too early; it is as it was before `pend`. */
+  unpend(slot: number): void {
+    this.#marks[slot] &= HELD;
+    this.parts.table.clearBits(slot, PENDING | INJECTING);
+    this.report.total--;
+  }
+
+  /** It was created early, and nothing has become of the slot since. */
+  isEarly(slot: number): boolean {
+    return this.has(slot, EARLY) && this.isPending(slot);
   }
 
   /** True if the flow was dealt with, or stands in the queue. */

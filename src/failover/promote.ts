@@ -1,7 +1,8 @@
 /**
  * A promote: this node becomes primary and takes over what the failed one spoke of (PROTOCOL.md, section 6).
  *
- *     mark the sources' flows --> write the state --> relabel, ROLE, DECLARE(begun) --> commit --> expectations
+ *     write the state --> create the flows known to be live --> mark the sources' flows --> write the state
+ *       --> relabel, ROLE, DECLARE(begun) --> commit --> expectations
  *       --> a source that lives: its late ops too, until it steps back, falls silent, or a second has passed
  *       --> DECLARE(done) --> write the state --> report; a paced audit is due
  *
@@ -15,6 +16,7 @@ import { OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
 import { Commit } from './commit.js';
 import { logFields } from './commit-report.js';
 import { type CommitParts, CommitWork } from './commit-work.js';
+import { EarlyFlows } from './early-flows.js';
 import { ExpectationCommit } from './expectation-commit.js';
 import type { Persist, SourceView, Stage, StreamPort } from './ports.js';
 import {
@@ -43,6 +45,7 @@ export interface PromoteParts extends CommitParts {
 }
 
 export type PromotePhase =
+  | 'early'
   | 'mark'
   | 'declare'
   | 'commit'
@@ -56,7 +59,7 @@ export type PromotePhase =
 
 /** One promote, in slices. Make it when nothing else of its kind runs; an audit that runs is aborted first. */
 export class Promotion {
-  phase: PromotePhase = 'mark';
+  phase: PromotePhase = 'early';
   readonly term: number;
   readonly #parts: PromoteParts;
   readonly #work: CommitWork;
@@ -67,9 +70,11 @@ export class Promotion {
   readonly #reasons: string[];
   readonly #sourceReports: readonly SourceReport[];
   readonly #flows: SourceFlows;
+  readonly #early: EarlyFlows;
   readonly #expectations: ExpectationCommit;
   #commit: Commit;
   #at = 0;
+  #isWritten = false;
   #startedMs = -1;
   /** When the replicas' flows were in the kernel; the wait for a source that lives comes after. */
   #committedMs = -1;
@@ -101,6 +106,9 @@ export class Promotion {
         ? options.term
         : nextTerm(parts.stream.highestTerm, options.term, options.wallClockMs);
     this.#flows = new SourceFlows(this.#work, chosen.sources, parts.hot);
+    this.#early = new EarlyFlows(this.#work, this.#flows.isSource);
+    // A primary has the role of its own flows already, and what it heals is not waited for.
+    if (isAgain) this.phase = 'mark';
     this.#sourceReports = chosen.sources.map((source) => sourceReport(source, parts.table));
   }
 
@@ -144,6 +152,8 @@ export class Promotion {
 
   #advance(): number {
     switch (this.phase) {
+      case 'early':
+        return this.#createEarly();
       case 'mark':
         return this.#scan((slot) => this.#flows.mark(slot), 'declare');
       case 'declare':
@@ -198,23 +208,29 @@ export class Promotion {
     return GO_ON;
   }
 
+  /** The state first, then the kernel; the role and the word to the peers need all slots to be marked. */
+  #createEarly(): number {
+    const { table } = this.#parts;
+    if (!this.#isWritten && this.#sources.length > 0 && table.live.length > 0) {
+      this.#isWritten = true;
+      this.#writeSources({});
+    }
+    return this.#early.turn() === DONE ? this.#go('mark') : GO_ON;
+  }
+
   /** From here on this node is primary: state first, then the word to the peers, then the kernel. */
   #declare(): number {
     const { table, stream } = this.#parts;
     const isNew = this.#options.role !== 'primary';
     if (!isNew && this.#sources.length === 0 && this.#work.report.total === 0) return this.#end();
     this.#flows.markChanged();
-    const taken = this.#sourceReports.map(({ node, incarnation }) => ({ node, incarnation }));
-    this.#write({
-      sources: [...taken, ...this.#left.sources],
-      toCreate: this.#flows.toCreate,
-      kernelFlows: table.kernelCount,
-    });
+    this.#writeSources({ toCreate: this.#flows.toCreate, kernelFlows: table.kernelCount });
     this.#placeCuts();
     table.relabel(OWNER_UNCLASSIFIED, OWNER_SELF);
     if (this.#flows.hasLeftOver) this.#expectations.add(OWNER_SELF);
     for (const { owner } of this.#sources) this.#expectations.add(owner);
     for (const { owner } of this.#sources) table.relabel(owner, OWNER_SELF);
+    this.#early.lookAgain();
     if (isNew || this.term !== this.#options.term) stream.setRole('primary', this.term);
     this.#say('begun');
     this.#work.parts.log?.('info', 'promote: takes over', {
@@ -233,7 +249,7 @@ export class Promotion {
   #isDumpWorthwhile(): boolean {
     const { table, hot } = this.#parts;
     if (hot !== undefined) return this.#flows.held > table.kernelCount / 2;
-    return table.kernelCount > this.#work.report.total / DUMP_SHARE;
+    return table.kernelCount - this.#early.length > this.#work.report.total / DUMP_SHARE;
   }
 
   /** What is left of another promote, that was cut short, after this one. */
@@ -284,6 +300,12 @@ export class Promotion {
     this.#write(this.hasLent ? { sources: [] } : this.#left);
     log?.('info', 'promote: done', { term: this.term, ...logFields(this.#work.report) });
     return this.#end();
+  }
+
+  /** Whose flows are being taken over, so that a crash from here on is followed by another try. */
+  #writeSources(counts: Pick<Unfinished, 'toCreate' | 'kernelFlows'>): void {
+    const taken = this.#sourceReports.map(({ node, incarnation }) => ({ node, incarnation }));
+    this.#write({ sources: [...taken, ...this.#left.sources], ...counts });
   }
 
   /** A full disk must not keep a node from taking over: it only forgets its role if it crashes. */

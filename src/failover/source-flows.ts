@@ -40,7 +40,8 @@ export class SourceFlows {
   readonly #hot: InStep | undefined;
   /** Flows of the sources that the kernel has and that are to be judged. */
   held = 0;
-  readonly #isSource = new Uint8Array(OWNERS);
+  /** By number of an owner: 1 for a source. */
+  readonly isSource = new Uint8Array(OWNERS);
   readonly #takenAt = new Float64Array(OWNERS);
   readonly #joined = allocateMemory(MAX_RECORD_BYTES);
   /** A promote was stopped before it had committed all that is own already. */
@@ -55,19 +56,20 @@ export class SourceFlows {
     this.#table = work.parts.table;
     this.#work = work;
     for (const { owner, takenAt } of sources) {
-      this.#isSource[owner] = 1;
+      this.isSource[owner] = 1;
       this.#takenAt[owner] = takenAt;
     }
   }
 
   /** Notes what the kernel has, and which flows are to come. */
   mark(slot: number): void {
+    if (this.#work.isEarly(slot)) return;
     const table = this.#table;
     const bits = table.bits(slot);
     const owner = table.owner(slot);
     if ((bits & KERNEL) !== 0) this.#work.mark(slot, HELD);
     if ((bits & DEAD) !== 0) return;
-    if (this.#isSource[owner] === 1) this.#take(slot, bits);
+    if (this.isSource[owner] === 1) this.#take(slot, bits);
     // Left over from a promote that was stopped.
     else if (owner === OWNER_SELF && (bits & SHADOW) === 0 && (bits & (KERNEL | PENDING)) !== KERNEL) {
       this.#pend(slot);
@@ -82,7 +84,7 @@ export class SourceFlows {
     const bits = table.bits(slot);
     if ((bits & DEAD) !== 0) return;
     const owner = table.owner(slot);
-    if (this.#isSource[owner] === 1) {
+    if (this.isSource[owner] === 1) {
       if ((bits & SHADOW) !== 0) this.#resolve(slot);
       else if (table.hasImage(slot)) {
         // Our own stream has said nothing of it yet.
@@ -124,7 +126,7 @@ export class SourceFlows {
       const table = this.#table;
       const bits = table.bits(slot);
       const isOpen = table.isUsed(slot) && (bits & (DEAD | SHADOW | PENDING)) === 0;
-      if (!isOpen || this.#isSource[table.owner(slot)] !== 1 || !table.hasImage(slot)) return;
+      if (!isOpen || this.isSource[table.owner(slot)] !== 1 || !table.hasImage(slot)) return;
       // It was in step when the scan passed.
       if ((bits & KERNEL) !== 0) this.#count(-1);
       this.#pend(slot);
@@ -137,7 +139,7 @@ export class SourceFlows {
     const m = table.memory;
     const visible = table.find(m, table.recordAt(shadow));
     const owner = visible < 0 ? OWNER_SELF : table.owner(visible);
-    if (visible < 0 || this.#isSource[owner] === 1) return; // of two sources the higher term is the visible one
+    if (visible < 0 || this.isSource[owner] === 1) return; // of two sources the higher term is the visible one
     if (owner > OWNER_UNCLASSIFIED) {
       table.clearBits(shadow, SHADOW);
       this.#pend(shadow);

@@ -144,6 +144,7 @@ export class FlowTable extends SlotTable {
     this.owners.countSlot(raw, USED, 1);
     this.#index.add(slot);
     this.helped.note(slot, record);
+    this.live.note(slot, record);
     const kernel = visible >= 0 && (bits & SHADOW) === 0 ? this.#hide(visible) : 0;
     this.change(slot, USED | (bits & ~MANAGED_BITS) | kernel);
     return slot;

@@ -40,14 +40,18 @@ export class IdleClasses {
   readonly #table: FlowTable;
   /** When each slot's flow would end, as the last audit saw it: seconds, 0 for never seen. */
   readonly #ends: Uint32Array;
-  readonly #queue = new Int32Array(IDLE_QUEUE_MAX);
-  #head = 0;
-  /** Slots that wait to be told. */
-  waiting = 0;
+  /** Those that turned out to be live are told first: a commit begins with them. */
+  readonly #live = new SlotQueue();
+  readonly #idle = new SlotQueue();
 
   constructor(table: FlowTable) {
     this.#table = table;
     this.#ends = new Uint32Array(table.capacity);
+  }
+
+  /** Slots that wait to be told. */
+  get waiting(): number {
+    return this.#live.length + this.#idle.length;
   }
 
   /** A dump row at `at` of `m` has just confirmed the slot, whose class was `before`. */
@@ -63,7 +67,8 @@ export class IdleClasses {
       last === 0 ? before : hasMoved ? IDLE_LIVE : Math.min(IDLE_LONG, Math.max(IDLE_LIVE, before) + 1);
     const record = table.recordAt(slot) + OFF_IDLE;
     // What cannot be queued is as it was, and the next audit finds it again.
-    if (next !== before && table.hasImage(slot) && !this.#add(slot)) table.memory.u8[record] = before;
+    const queue = next === IDLE_LIVE ? this.#live : this.#idle;
+    if (next !== before && table.hasImage(slot) && !queue.push(slot)) table.memory.u8[record] = before;
     else table.memory.u8[record] = next;
   }
 
@@ -71,20 +76,34 @@ export class IdleClasses {
   next(): number {
     const table = this.#table;
     while (this.waiting > 0) {
-      const slot = this.#queue[this.#head];
-      this.#head = (this.#head + 1) % IDLE_QUEUE_MAX;
-      this.waiting--;
+      const slot = (this.#live.length > 0 ? this.#live : this.#idle).shift();
       if (!table.isUsed(slot) || table.owner(slot) !== OWNER_SELF || !table.hasImage(slot)) continue;
       // What is queued is told anyway, and with it the class.
       if ((table.bits(slot) & (DEAD | DIRTY)) === 0) return slot;
     }
     return -1;
   }
+}
 
-  #add(slot: number): boolean {
-    if (this.waiting === IDLE_QUEUE_MAX) return false;
-    this.#queue[(this.#head + this.waiting++) % IDLE_QUEUE_MAX] = slot;
+/** A bounded queue of slots. */
+class SlotQueue {
+  readonly #ring = new Int32Array(IDLE_QUEUE_MAX);
+  #head = 0;
+  length = 0;
+
+  /** False if it is full. */
+  push(slot: number): boolean {
+    if (this.length === IDLE_QUEUE_MAX) return false;
+    this.#ring[(this.#head + this.length++) % IDLE_QUEUE_MAX] = slot;
     return true;
+  }
+
+  /** Takes the oldest one, of at least one. */
+  shift(): number {
+    const slot = this.#ring[this.#head];
+    this.#head = (this.#head + 1) % IDLE_QUEUE_MAX;
+    this.length--;
+    return slot;
   }
 }
 

@@ -7,6 +7,7 @@ import { copyRecord, lengthOf, type Memory, OFF_KEY, OFF_TIMEOUT } from '../flow
 import { Digests } from './digests.js';
 import { DirtyQueue } from './dirty-queue.js';
 import { HelpedFlows } from './helped-flows.js';
+import { LiveFlows } from './live-flows.js';
 import { Owners } from './owners.js';
 import { SEGMENTS, segmentOf } from './segment-index.js';
 import { Slab } from './slab.js';
@@ -32,6 +33,8 @@ export abstract class SlotTable {
   readonly digests = new Digests();
   /** Flows whose sequence numbers the kernel may adjust. */
   readonly helped: HelpedFlows;
+  /** Flows that are known to be live. */
+  readonly live: LiveFlows;
   protected readonly slots: Slots;
   protected readonly slab: Slab;
   protected readonly dirty: DirtyQueue;
@@ -46,6 +49,7 @@ export abstract class SlotTable {
     this.memory = this.slab.memory;
     this.dirty = new DirtyQueue(this.slots);
     this.helped = new HelpedFlows(this.memory, this.slots.capacity);
+    this.live = new LiveFlows(this.memory, this.slots.capacity);
   }
 
   /** Slots with KERNEL: the kernel's table as far as this node has heard. */
@@ -116,6 +120,7 @@ export abstract class SlotTable {
       this.slab.release(old, oldLength);
     }
     this.helped.note(slot, record);
+    this.live.note(slot, record);
     return true;
   }
 

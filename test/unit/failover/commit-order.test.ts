@@ -70,11 +70,11 @@ describe('the order of a commit', () => {
     while (!order.sortStep());
     const sorted = Array.from({ length: order.length }, (_, i) => order.slotAt(i));
     expect(sorted).toEqual([
-      never,
       live,
       idleMaster,
       middle,
       liveGrandchild,
+      never,
       once,
       idle,
       masterOfIdle,

@@ -70,6 +70,20 @@ describe('a flow', () => {
 });
 
 describe('what is to be told', () => {
+  it('begins with what turned out to be live, and that has room of its own', () => {
+    const [one, two, live] = [flow(1), flow(2), flow(3)];
+    for (const [slot, i] of [
+      [one, 1],
+      [two, 2],
+      [live, 3],
+    ])
+      audit(slot, i, 1000, 500);
+    audit(one, 1, 1100, 400);
+    audit(two, 2, 1100, 400);
+    audit(live, 3, 1100, 500);
+    expect(told()).toEqual([live, one, two]);
+  });
+
   it('is left to the stream where that speaks of the flow anyway, or never did', () => {
     const [gone, dirty, never, plain] = [flow(1), flow(2), flow(3), flow(4)];
     table.clearImage(never);
