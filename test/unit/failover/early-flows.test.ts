@@ -73,7 +73,7 @@ describe('flows known to be live', () => {
     expect(promotion.report).toMatchObject({ committed: 20_300, total: 20_300, kept: 0, rejected: {} });
     expect(node.table.countOf(OWNER_SELF)).toBe(20_300);
     expect(node.difference()).toBeUndefined();
-    expect(node.notes.filter((note) => note.startsWith('persist'))).toHaveLength(2);
+    expect(node.notes.filter((note) => note.startsWith('persist'))).toHaveLength(3);
   });
 
   it('are only simple ones of the sources that the kernel does not have', () => {
