@@ -100,7 +100,14 @@ const failover = section(
     gate: gateSchema,
   },
   '`failover: { commit_timeout: 0 }`, or leave it out',
-);
+).superRefine(({ vrrp_fifo: fifo, vrrp_name: name, track_file: file }, context) => {
+  const say = (message: string, path: string, input: unknown) =>
+    context.addIssue({ code: 'custom', message, path: [path], input });
+  if (name !== null && fifo === null)
+    say(`names whom to follow, and no FIFO, write \`vrrp_fifo: ${EXAMPLE_FIFO}\` too`, 'vrrp_name', name);
+  if (file !== null && file === fifo)
+    say('is the FIFO too, write another path, as `track_file: /run/conntwin/ready`', 'track_file', file);
+});
 
 /** The YAML file's shape; unknown keys are refused. */
 export const configSchema = section(

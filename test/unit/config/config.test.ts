@@ -111,7 +111,9 @@ failover:
   purge_after: 0
   commit_timeout: 180s
   timeout_floors: { tcp: 1m, udp: 10, icmp: 0 }
-  vrrp_fifo: null
+  vrrp_fifo: /run/conntwin/vrrp.fifo
+  vrrp_name: edge
+  track_file: /run/conntwin/ready
   gate: none
 control: { socket: /tmp/fw2/control.sock }
 metrics: { listen: "[::1]:9000" }
@@ -151,6 +153,9 @@ metrics: { listen: "[::1]:9000" }
       failover: {
         commitTimeoutMs: 180_000,
         timeoutFloorsS: { tcp: 60, udp: 10, sctp: 30, icmp: 0, other: 30 },
+        vrrpFifo: '/run/conntwin/vrrp.fifo',
+        vrrpName: 'edge',
+        trackFile: '/run/conntwin/ready',
       },
       metrics: { host: '::1', port: 9000 },
       stateDir: '/tmp/fw2',
@@ -373,6 +378,26 @@ describe('a wrong configuration names file, line, path, problem and what to writ
       'failover.timeout_floors.upd: unknown key, did you mean `udp`?',
     ],
     ['failover: { timeout_floors: 30s }', 'failover.timeout_floors: "30s" is not a section'],
+    [
+      'failover: { vrrp_fifo: vrrp.fifo }',
+      'failover.vrrp_fifo: "vrrp.fifo" is not a FIFO (an absolute path)',
+    ],
+    [
+      'failover: { vrrp_fifo: /a, vrrp_name: "a b" }',
+      'failover.vrrp_name: "a b" is not the name of a vrrp_sync',
+    ],
+    [
+      'failover: { vrrp_name: edge }',
+      'failover.vrrp_name: names whom to follow, and no FIFO, write `vrrp_fifo:',
+    ],
+    [
+      'failover: { track_file: ready }',
+      'failover.track_file: "ready" is not a file (an absolute path), write `',
+    ],
+    [
+      'failover: { vrrp_fifo: /a, track_file: /a }',
+      'failover.track_file: is the FIFO too, write another path',
+    ],
     ['failover: { gate: nft }', 'failover.gate: "nft" is not a gate, write `gate: none`, `gate: drop`, or'],
     [
       'failover: { gate: { allow: { port: [22] } } }',
