@@ -28,7 +28,7 @@ import {
 import { nextTerm } from './roles.js';
 import { DONE, GO_ON, runSlice, WAIT } from './slice.js';
 import { type InStep, SourceFlows } from './source-flows.js';
-import { chooseSources, theseSources } from './sources.js';
+import { chooseSources, theseSources, withoutRivals } from './sources.js';
 import type { Unfinished } from './state.js';
 
 /** Slots looked at in one turn of a scan. */
@@ -56,6 +56,12 @@ export type PromotePhase =
   | 'late-expectations'
   | 'done'
   | 'stopped';
+
+function choose(views: readonly SourceView[], { role, wasPrimary, only, resumed = [] }: PromoteOptions) {
+  if (only !== undefined) return theseSources(views, only);
+  const chosen = chooseSources(views, wasPrimary, resumed);
+  return role === 'primary' && resumed.length === 0 ? withoutRivals(chosen) : chosen;
+}
 
 /** One promote, in slices. Make it when nothing else of its kind runs; an audit that runs is aborted first. */
 export class Promotion {
@@ -90,15 +96,12 @@ export class Promotion {
     this.#commit = new Commit(this.#work);
     this.#expectations = new ExpectationCommit(this.#work);
     const views = parts.stream.sources();
-    const chosen = options.only
-      ? theseSources(views, options.only)
-      : chooseSources(views, options.wasPrimary, options.resumed ?? []);
+    const isAgain = options.role === 'primary';
+    const chosen = choose(views, options);
     this.#sources = chosen.sources;
     this.#cuts = chosen.sources.map(({ applied }) => applied);
     parts.stream.pin(chosen.sources.map(({ owner }) => owner));
-    const isAgain = options.role === 'primary';
-    // Promoting a primary that has taken over all there is changes nothing.
-    this.#reasons = isAgain && chosen.sources.length === 0 ? [] : [...chosen.reasons];
+    this.#reasons = [...chosen.reasons];
     // Who takes over a tenure has a higher term than it.
     const isOutranked = chosen.sources.some(({ primaryTerm }) => primaryTerm > options.term);
     this.term =

@@ -45,6 +45,24 @@ export function theseSources(views: readonly SourceView[], nodes: readonly strin
   );
 }
 
+/**
+ * What a primary that is promoted again takes over: not the flows of another live primary. What ended here since the
+ * other one took over is still in its table, and would come back; when it steps back it gives that away first.
+ */
+export function withoutRivals({ sources, reasons }: ChosenSources): ChosenSources {
+  // Promoting a primary that has taken over all there is changes nothing.
+  if (sources.length === 0) return { sources, reasons: [] };
+  const isRival = (view: SourceView) => view.isAlive && view.role === 'primary';
+  const rivals = sources.filter(isRival);
+  if (rivals.length === 0) return { sources, reasons };
+  const say = ({ node }: SourceView) =>
+    `split brain: ${node} is primary too, its flows come over when it steps back`;
+  return inOrder(
+    sources.filter((view) => !isRival(view)),
+    rivals.map(say),
+  );
+}
+
 function inOrder(views: readonly SourceView[], reasons: readonly string[]): ChosenSources {
   const doubts = views
     .filter((view) => !view.isProven)

@@ -381,3 +381,60 @@ describe('a takeover', () => {
     expect(b.mirror().size).toBe(400);
   });
 });
+
+describe('a source that a promote reads', () => {
+  const knownTo = (node: SimNode) => node.replicator.peers().map((p) => hexOf(p.incarnation));
+
+  it('is not replaced by its next run before the promote lets go of it', () => {
+    const cluster = new SimCluster(61);
+    const [a, b] = startAll(cluster, ['a', 'b']);
+    for (let n = 0; n < 200; n++) a.create(n, 1);
+    quiet(cluster);
+    const { owner } = b.replicator.peers()[0];
+    b.replicator.pin([owner]);
+    cluster.kill(a);
+    cluster.run(1500);
+    const again = cluster.start('a');
+    again.classify();
+    cluster.run(4000);
+    expect(knownTo(b)).toEqual([a.id]);
+    expect(b.replica(owner).size).toBe(200);
+    b.replicator.unpin();
+    cluster.runUntil(() => knownTo(b)[0] === again.id, 3000, 'the new run is known');
+  });
+
+  it('keeps its flows when another node declares that it has taken them over', () => {
+    const cluster = new SimCluster(62);
+    const [a, b, c] = startAll(cluster, ['a', 'b', 'c']);
+    for (let n = 0; n < 200; n++) a.create(n, 1);
+    quiet(cluster);
+    cluster.isChecking = false;
+    const ofA = c.replicator.peers().find((p) => p.node === 'a')?.owner ?? -1;
+    c.replicator.pin([ofA]);
+    const source = b.replicator.peers().find((p) => p.node === 'a');
+    b.table.relabel(source?.owner ?? -1, 0);
+    b.replicator.setRole('primary', 5);
+    b.replicator.declare({ seeds: [{ node: 'a', incarnation: a.incarnation }], term: 5 });
+    cluster.run(100);
+    expect(c.replica(ofA).size).toBe(200);
+  });
+
+  it('is not swept, although its machine was booted again', () => {
+    const cluster = new SimCluster(63);
+    const [b, a] = startAll(cluster, ['b', 'a']);
+    for (let n = 0; n < 200; n++) a.create(n, 1);
+    quiet(cluster);
+    const { owner } = b.replicator.peers()[0];
+    cluster.kill(a);
+    cluster.run(1500);
+    const again = cluster.start('a', 'boot-2');
+    again.classify();
+    cluster.runUntil(() => knownTo(b)[0] === again.id, 3000, 'the new run is known');
+    b.replicator.pin([owner]);
+    cluster.run(2000);
+    expect(b.replica(owner).size).toBe(200);
+    b.replicator.unpin();
+    cluster.run(2000);
+    expect(b.replica(owner).size).toBe(0);
+  });
+});

@@ -70,6 +70,45 @@ describe('a split brain', () => {
   }
 });
 
+describe('two primaries', () => {
+  beforeEach(pair);
+
+  it('are reported after a second, once, and once when it is over', async () => {
+    const lines = (text: RegExp) => fw2.logged.filter((line) => text.test(line)).length;
+    await cluster.done(fw2.promote());
+    await cluster.run(3000);
+    for (const [node, other] of [
+      [fw1, fw2],
+      [fw2, fw1],
+    ]) {
+      const { term } = other.up.replicator;
+      expect(node.up.splitBrain.others).toEqual([{ node: other.name, term }]);
+    }
+    expect(lines(/^error: split brain/)).toBe(1);
+    await cluster.done(fw1.demote());
+    await cluster.run(500);
+    expect(fw2.up.splitBrain.others).toEqual([]);
+    expect([lines(/^error: split brain/), lines(/the split brain is over/)]).toEqual([1, 1]);
+  });
+
+  it('take nothing from each other when one of them is promoted again: what ended here would return', async () => {
+    await cluster.done(fw2.promote());
+    await cluster.run(2000);
+    fw1.die(9);
+    await cluster.run(8000);
+    const report = await cluster.done(fw1.promote());
+    expect(report).toMatchObject({
+      exitCode: 3,
+      reasons: [expect.stringMatching(/^split brain: fw2 is primary/)],
+    });
+    expect(fw1.markOf(9)).toBeUndefined();
+    await cluster.done(fw2.demote());
+    await cluster.until('fw2 has given all away', () => fw2.mirrorFlows === 0 && cluster.isInStep());
+    expect(fw1.markOf(9)).toBeUndefined();
+    expect(fw1.mirrorFlows).toBe(FLOWS - 1);
+  });
+});
+
 describe('a planned switch', () => {
   beforeEach(pair);
 
@@ -173,6 +212,58 @@ describe('a role that is given again', () => {
     expect((await cluster.done(fw2.promote())).promote).toMatchObject({ rejected: 0 });
     expect(fw2.twin.flows.count).toBe(FLOWS);
     expect(fw2.mirrorFlows).toBe(FLOWS);
+  });
+});
+
+describe('a role that is given while the node joins', () => {
+  it('is taken when it is ready; one that is taken back before never was', async () => {
+    await pair();
+    fw2.kill();
+    await cluster.run(100);
+    fw2.start();
+    const taken = fw2.promote();
+    const back = fw2.demote();
+    expect(fw2.up.state).toBe('joining');
+    expect(await cluster.done(taken)).toMatchObject({ role: 'backup', promote: null, exitCode: 3 });
+    expect(await cluster.done(back)).toMatchObject({ role: 'backup', exitCode: 0 });
+    fw2.kill();
+    await cluster.run(100);
+    fw2.start();
+    expect(await cluster.done(fw2.promote())).toMatchObject({ role: 'primary', exitCode: 0 });
+    expect(fw2.twin.flows.count).toBe(FLOWS);
+  });
+});
+
+describe('a promote without anything to take over', () => {
+  it('takes the role, says so, and absorbs the former primary when it is heard of', async () => {
+    await pair();
+    cluster.cut();
+    await cluster.run(1500);
+    // A new daemon on the second node, which has never heard of the first.
+    fw2.kill();
+    fw2.start();
+    const report = await cluster.done(fw2.promote());
+    expect(report).toMatchObject({
+      role: 'primary',
+      exitCode: 3,
+      reasons: [expect.stringMatching(/^no source/)],
+    });
+    cluster.network.heal();
+    await cluster.run(1000);
+    await cluster.done(fw1.demote());
+    await cluster.until('all is handed over', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    expect(fw2.twin.flows.count).toBe(FLOWS);
+    expect(fw2.mirrorFlows).toBe(FLOWS);
+  });
+
+  it('into a full kernel counts what found no room, and the rest goes on', async () => {
+    await pair();
+    fw1.kill();
+    await cluster.run(1500);
+    fw2.twin.knobs.maxFlows = 200;
+    const { promote } = await cluster.done(fw2.promote());
+    expect(promote).toMatchObject({ committed: 200, rejected: 100, rejectedBy: { 'kernel-full': 100 } });
+    expect(fw2.mirrorFlows).toBe(200);
   });
 });
 
