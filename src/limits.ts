@@ -18,6 +18,13 @@ export const TABLE_FLOWS_MAX = 1 << 22;
 export const EXPECTATIONS_MAX = 1 << 16;
 /** Packed expectation: IPv6, translated, both names at their longest are 216. Bytes. */
 export const EXPECTATION_MAX_BYTES = 256;
+/**
+ * Expectations that wait for their masters: a helper that reads a flow's first packet (TFTP, SIP) announces before the
+ * flow itself is told, which comes some microseconds later.
+ */
+export const EXPECTATIONS_WAITING_MAX = 64;
+/** and how long: their masters may be filtered out. Milliseconds. */
+export const EXPECTATIONS_WAIT_MS = 200;
 /** Expectations said, or looked at, in one flush of the stream: some tenths of a millisecond. */
 export const EXPECTATIONS_PER_FLUSH = 256;
 /** Nodes of a cluster that are remembered. */

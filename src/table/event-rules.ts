@@ -76,6 +76,7 @@ export class EventRules implements EventSink {
     const { table, counters, expectations: choice } = options;
     const isPrimary = () => options.isPrimary();
     this.expectations = new ExpectationRules({
+      now: () => options.now(),
       table,
       counters,
       isPrimary,
@@ -150,6 +151,7 @@ export class EventRules implements EventSink {
     if (slot < 0) this.#insert(m, at, 0, true);
     else if (table.owner(slot) > OWNER_UNCLASSIFIED) this.#insert(m, at, FRESH);
     else this.#replace(slot, m, at);
+    this.expectations.masterCame(m, at);
   }
 
   #updated(slot: number, m: Memory, at: number, seen: number): void {

@@ -5,10 +5,11 @@
  * kernel takes it.
  */
 import type { Counters } from '../flow/counters.js';
-import { expectationHelper, expectationKey, writeMasterKey } from '../flow/expectation.js';
+import { cloneExpectation, expectationHelper, expectationKey, writeMasterKey } from '../flow/expectation.js';
 import { EVENT_DESTROY } from '../flow/kernel-port.js';
+import { keyEqual } from '../flow/merge.js';
 import { allocateMemory, findPart, type Memory, PART_HELPER } from '../flow/record.js';
-import { EXPECTATIONS_MAX } from '../limits.js';
+import { EXPECTATIONS_MAX, EXPECTATIONS_WAIT_MS, EXPECTATIONS_WAITING_MAX } from '../limits.js';
 import type { FlowTable } from './flow-table.js';
 import { DEAD, OWNER_SELF, OWNER_UNCLASSIFIED } from './slot-bits.js';
 
@@ -20,6 +21,8 @@ export interface ExpectationRulesOptions {
   readonly counters: Counters;
   isPrimary(): boolean;
   readonly choice?: ExpectationChoice;
+  /** Milliseconds of a clock that never goes back. */
+  now(): number;
   /** The helper of this slot's flow has announced a connection, or it has come. */
   onHelperAtWork?(slot: number): void;
 }
@@ -32,6 +35,9 @@ export class ExpectationRules {
   readonly #options: ExpectationRulesOptions;
   readonly #choice: ExpectationChoice;
   readonly #flow = allocateMemory(64);
+  /** Announced by the first packet of a flow that the table does not know yet; the oldest first. */
+  #waiting: Memory[] = [];
+  #waitEndsAt = 0;
 
   constructor(options: ExpectationRulesOptions) {
     this.#options = options;
@@ -45,10 +51,39 @@ export class ExpectationRules {
     this.#tellOfMaster(m, at);
     if (kind !== EVENT_DESTROY) {
       this.take(m, at);
+      this.#wait(m, at);
       return;
     }
     const known = expectations.find(OWNER_SELF, m, at);
     if (known !== undefined) expectations.end(known);
+    else if (this.#waiting.length > 0) this.#forget(expectationKey(m, at));
+  }
+
+  /** The flow at `at` is new: what its first packet has announced is taken now. */
+  masterCame(m: Memory, at: number): void {
+    if (this.#waiting.length === 0) return;
+    if (this.#options.now() >= this.#waitEndsAt) {
+      this.#waiting = [];
+      return;
+    }
+    this.#waiting = this.#waiting.filter((record) => {
+      writeMasterKey(record, 0, this.#flow);
+      if (!keyEqual(this.#flow, 0, m, at)) return true;
+      this.take(record, 0);
+      return false;
+    });
+  }
+
+  #forget(key: string): void {
+    this.#waiting = this.#waiting.filter((record) => expectationKey(record, 0) !== key);
+  }
+
+  /** Keeps an expectation for a moment whose master is not known, or known from another life. */
+  #wait(m: Memory, at: number): void {
+    if (this.#choice === 'none' || this.isOurs(m, at)) return;
+    if (this.#waiting.length === EXPECTATIONS_WAITING_MAX) this.#waiting.shift();
+    this.#waiting.push(cloneExpectation(m, at));
+    this.#waitEndsAt = this.#options.now() + EXPECTATIONS_WAIT_MS;
   }
 
   #tellOfMaster(m: Memory, at: number): void {

@@ -1,4 +1,4 @@
-/** FTP through NAT with the kernel's helper, taken over in every state that a session can be in. */
+/** FTP and TFTP through NAT with the kernel's helpers, taken over in every state that a session can be in. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Flow } from '../../src/flow/flow.js';
 import { eventually } from './deadline.js';
@@ -6,6 +6,7 @@ import { FirewallPair } from './firewall-pair.js';
 import { FtpSession, helpFtp, startFtpServer } from './ftp-session.js';
 import type { FirewallName } from './lab.js';
 import { OUTSIDE_ADDRESS } from './ruleset.js';
+import { TftpRequest } from './tftp-request.js';
 
 const WITHIN = { withinMs: 10_000, everyMs: 20 };
 /** Shorter as text than the address that it is translated to: each line that names it grows by two bytes. */
@@ -19,6 +20,15 @@ const RULES = `table ip forwarding {
     iifname "wan" tcp dport 21 dnat to ${INSIDE}
   }
 }
+table ip tftp {
+  ct helper tftp {
+    type "tftp" protocol udp;
+  }
+  chain pre {
+    type filter hook prerouting priority 0;
+    udp dport 69 ct helper set "tftp"
+  }
+}
 insert rule inet filter forward iifname "wan" tcp dport 21 accept
 `;
 
@@ -27,6 +37,7 @@ let active: FtpSession;
 let passive: FtpSession;
 /** Its control connection is closed while its data run. */
 let half: FtpSession;
+let request: TftpRequest;
 
 beforeAll(async () => {
   pair = await FirewallPair.create();
@@ -87,8 +98,9 @@ test('sessions live on behind the other firewall: the control lines, an announce
   const door = await passive.passive();
   expect(door.host).toBe(OUTSIDE_ADDRESS);
   await passive.say('NOOP before');
-  await eventually('both expectations are replicated', WITHIN, async () => {
-    return (await pair.fw2.replicaOf('fw1'))?.expectations === 2;
+  request = await TftpRequest.send(pair.lab);
+  await eventually('the expectations are replicated', WITHIN, async () => {
+    return (await pair.fw2.replicaOf('fw1'))?.expectations === 3;
   });
   // No event has told of it: two lines of the client's have grown, and one of the server's.
   await eventually('the replica has the sequence adjustment', { ...WITHIN, everyMs: 300 }, async () => {
@@ -103,9 +115,10 @@ test('sessions live on behind the other firewall: the control lines, an announce
     rejected: 0,
     withoutHelper: 0,
     withoutMaster: 1,
-    expectations: { total: 2, committed: 2, rejected: 0 },
+    expectations: { total: 3, committed: 3, rejected: 0 },
   });
 
+  await request.answer();
   await active.say('NOOP after');
   await passive.say('NOOP after');
   await active.say('GO');

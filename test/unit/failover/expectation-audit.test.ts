@@ -1,7 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ExpectationAudit } from '../../../src/failover/expectation-audit.js';
 import { CounterMap } from '../../../src/flow/counters.js';
+import { cloneExpectation } from '../../../src/flow/expectation.js';
 import { type Expectation, recordFromExpectation } from '../../../src/flow/expectation-text.js';
+import { EVENT_NEW } from '../../../src/flow/kernel-port.js';
+import { EXPECTATIONS_WAIT_MS } from '../../../src/limits.js';
 import { EventRules } from '../../../src/table/event-rules.js';
 import type { ExpectationChoice } from '../../../src/table/expectation-rules.js';
 import { FlowTable } from '../../../src/table/flow-table.js';
@@ -119,6 +122,40 @@ describe('expectations of the kernel', () => {
     isPrimary = true;
     expect(rules.expectations.isOurs(recordFromExpectation(expected(2000)), 0)).toBe(true);
     expect(slot).toBeGreaterThanOrEqual(0);
+  });
+
+  it('are taken when their master is told of after them, as a helper does that reads the first packet', () => {
+    const firstPacket = (port: number, n: number): void => {
+      call(n);
+      announce(port, n);
+    };
+    // What the kernel queues for each packet is turned round: the flow is told when it is confirmed.
+    const swapped = (): void => {
+      const heard: (() => void)[] = [];
+      const first: (() => void)[] = [];
+      const sink = {
+        event: (...args: Parameters<typeof rules.event>) => heard.push(() => rules.event(...args)),
+        expectation: (...args: Parameters<typeof rules.expectation>) => {
+          const record = cloneExpectation(args[1], args[2]);
+          first.push(() => rules.expectation(args[0], record, 0, args[3]));
+        },
+      };
+      while (twin.drain(sink, 1));
+      for (const each of [...first, ...heard]) each();
+    };
+    firstPacket(1001, 1);
+    swapped();
+    expect(own()).toBe(1);
+    // Not what has ended meanwhile, and not after a while.
+    firstPacket(1003, 3);
+    while (twin.drain({ event: () => undefined, expectation: (...args) => rules.expectation(...args) }, 1));
+    now += EXPECTATIONS_WAIT_MS;
+    rules.event(EVENT_NEW, makeRecord({ ...SIP, sourcePort: 3, helper: 'sip' }).m, 0, 0, 0, 0);
+    expect(own()).toBe(1);
+    firstPacket(1002, 2);
+    twin.expectations.use(recordFromExpectation(expected(1002, 2)), 0);
+    swapped();
+    expect(own()).toBe(1);
   });
 
   it('are chosen by the name of the helper', () => {
