@@ -1,5 +1,5 @@
 /** The part of a commit that looks at flows one by one: what does the kernel have there, and what follows? */
-import { IPS_FIXED_TIMEOUT } from '../flow/conntrack-enums.js';
+import { IPPROTO_GRE, IPS_FIXED_TIMEOUT } from '../flow/conntrack-enums.js';
 import { KernelBatch, OP_CREATE, OP_DELETE, OP_GET, OP_GET_REPLY, OP_UPDATE } from '../flow/kernel-port.js';
 import { durableEqual, keyEqual } from '../flow/merge.js';
 import {
@@ -11,11 +11,12 @@ import {
   type Memory,
   OFF_HAS,
   OFF_ID,
+  OFF_PROTOCOL,
   OFF_TIMEOUT,
   offStatus,
   PART_MASTER,
 } from '../flow/record.js';
-import { INJECT_BATCH } from '../limits.js';
+import { GRE_COMMIT_S, INJECT_BATCH } from '../limits.js';
 import { FRESH, KERNEL, OWNER_UNCLASSIFIED, TOUCHED } from '../table/slot-bits.js';
 import { STAGE_ACCEPT, STAGE_CREATE, STAGE_GET, STAGE_GET_EXISTS, STAGE_GET_REPLY } from './commit-queue.js';
 import { type CommitWork, HELD, NO_MASTER, OUTCOME_KEPT, OUTCOME_UPDATED } from './commit-work.js';
@@ -147,7 +148,7 @@ export class CommitConflicts {
     let verdict = judge(m, at, kernel, found, isTouched, isBornHere);
     // Another life with the same fields is never made of this one by an update.
     if (verdict === UPDATE && (bits & FRESH) !== 0) verdict = REPLACE;
-    const isOld = !isBornHere && work.hasOldWindows(slot);
+    const isOld = !isBornHere && (work.hasOldWindows(slot) || isRunningOut(m, at, kernel, found));
     if (verdict === KEEP && isOld) verdict = REPLACE;
     const isLong = this.isLongEnough(m, at, kernel, found);
     if (verdict === KEEP) {
@@ -214,7 +215,8 @@ export class CommitConflicts {
   /** True if the kernel's flow will not expire much earlier than one created from the record at `at` would. */
   isLongEnough(m: Memory, at: number, kernel: Memory, kernelAt: number): boolean {
     const status = (kernelAt + offStatus(addressBytes(kernel, kernelAt))) >>> 2;
-    if (kernel.u32[status] & IPS_FIXED_TIMEOUT) return true; // no update can change it
+    // No update can change a fixed one.
+    if (kernel.u32[status] & IPS_FIXED_TIMEOUT) return !isRunningOut(m, at, kernel, kernelAt);
     const left = kernel.u32[(kernelAt + OFF_TIMEOUT) >>> 2];
     return left * 2 >= this.#work.timeoutOf(m, at);
   }
@@ -243,4 +245,16 @@ export class CommitConflicts {
       work.enqueue(slot, errno === ENOENT ? STAGE_CREATE : STAGE_ACCEPT);
     }
   }
+}
+
+/**
+ * True for a GRE flow of the kernel that lives by a fixed timeout (see GRE_COMMIT_S) of which little is left, or that an
+ * update would fix at the little that it has: only a new one has all of it again.
+ */
+function isRunningOut(m: Memory, at: number, kernel: Memory, kernelAt: number): boolean {
+  if (m.u8[at + OFF_PROTOCOL] !== IPPROTO_GRE) return false;
+  const status = offStatus(addressBytes(m, at));
+  const isFixed = (kernel.u32[(kernelAt + status) >>> 2] & IPS_FIXED_TIMEOUT) !== 0;
+  if (isFixed) return kernel.u32[(kernelAt + OFF_TIMEOUT) >>> 2] * 2 < GRE_COMMIT_S;
+  return (m.u32[(at + status) >>> 2] & IPS_FIXED_TIMEOUT) !== 0;
 }

@@ -518,6 +518,35 @@ describe('a GRE flow', () => {
     expect(node.difference()).toBeUndefined();
     expect(node.flush()).toEqual(['upsert']);
   });
+
+  it('that is held with a fixed timeout is created anew when much of that has passed, and when it would be fixed short', () => {
+    const fixed = IPS_SEEN_REPLY | IPS_FIXED_TIMEOUT;
+    const gre = (port: number, status: number, timeout: number) => {
+      const { m } = makeRecord(
+        tcp(port, { protocol: 'udp', state: undefined, wscale: undefined, status, timeout }),
+      );
+      m.u8[OFF_PROTOCOL] = IPPROTO_GRE;
+      return m;
+    };
+    const heldSo = (port: number, status: number, kernelStatus: number, left: number): void => {
+      node.twin.isBulk = true;
+      node.twin.born(gre(port, kernelStatus, left), 0);
+      node.twin.isBulk = false;
+      const slot = node.table.insert(gre(port, status, 20), 0, peer.owner, KERNEL);
+      node.table.currentHash(slot);
+      node.table.setImage(slot, node.table.hash.lo, node.table.hash.hi);
+    };
+    heldSo(1, fixed, fixed, GRE_COMMIT_S - 100);
+    heldSo(2, fixed, fixed, 100);
+    heldSo(3, fixed, IPS_SEEN_REPLY, 30);
+    heldSo(4, IPS_SEEN_REPLY, IPS_SEEN_REPLY, 30);
+    const promotion = node.promotion();
+    node.finish(promotion);
+    expect(promotion.report).toMatchObject({ total: 4, kept: 2, replaced: 2 });
+    const left = [1, 2, 3].map((port) => (node.twin.find(gre(port, 0, 1), 0)?.expiresAt ?? 0) - node.timeMs);
+    for (const ms of left) expect(ms).toBeGreaterThan((GRE_COMMIT_S - 1000) * 1000);
+    expect(node.difference()).toBeUndefined();
+  });
 });
 
 describe('the sources of a promote', () => {
