@@ -38,44 +38,48 @@ export class TakeoverCheck {
   readonly #parts: TakeoverCheckParts;
   readonly #memory = allocateMemory(MAX_RECORD_BYTES);
   readonly #batch = new KernelBatch(1);
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
   #scan: NeedsScan | undefined;
   #rules: RulesetReader | undefined;
-  #nextAt = 0;
   #waiters: ((problems: readonly string[]) => void)[] = [];
 
   constructor(parts: TakeoverCheckParts) {
     this.#parts = parts;
-    this.#timer = setInterval(() => this.#step(), CHECK_STEP_MS);
+    this.#stepIn(CHECK_STEP_MS);
   }
 
-  /** A check that begins now; resolves with what it finds missing. */
+  /** A check now, or the one that runs: rules are read at its end. Resolves with what it finds missing. */
   check(): Promise<readonly string[]> {
-    this.#rules?.close();
-    this.#rules = undefined;
-    this.#scan = undefined;
-    this.#nextAt = 0;
+    this.#stepIn(0);
     return new Promise((resolve) => this.#waiters.push(resolve));
   }
 
   close(): void {
-    clearInterval(this.#timer);
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
     this.#rules?.close();
   }
 
+  #stepIn(ms: number): void {
+    clearTimeout(this.#timer);
+    if (!this.#isClosed) this.#timer = setTimeout(() => this.#step(), ms);
+  }
+
   #step(): void {
-    const now = performance.now();
-    if (this.#scan === undefined || this.#rules === undefined) {
-      if (now < this.#nextAt) return;
-      this.#scan = new NeedsScan(this.#parts.table);
-      this.#rules = this.#parts.rules();
+    this.#scan ??= new NeedsScan(this.#parts.table);
+    const isScanned = this.#scan.step();
+    if (isScanned) this.#rules ??= this.#parts.rules();
+    if (this.#rules === undefined || !this.#rules.step()) {
+      // Somebody waits: then as fast as the rest of the daemon allows.
+      this.#stepIn(this.#waiters.length > 0 ? 0 : CHECK_STEP_MS);
+      return;
     }
-    if (!this.#scan.step() || !this.#rules.step()) return;
     this.problems = this.#judge(this.#scan.needs, this.#rules.facts);
     this.runs++;
     this.#scan = undefined;
     this.#rules = undefined;
-    this.#nextAt = now + CHECK_INTERVAL_MS;
+    this.#stepIn(CHECK_INTERVAL_MS);
     for (const tell of this.#waiters.splice(0)) tell(this.problems);
   }
 

@@ -130,6 +130,14 @@ test('labels that the kernel drops and helpers it does not know are told', async
   expect(kernel.said).toEqual(['create udp 192.0.2.1', 'delete', 'create udp 192.0.2.1 sip']);
 });
 
+test('who asks again while a check runs gets its answer, and does not put it off', async () => {
+  events = 0;
+  const first = problems();
+  const answers = await Promise.all([first, check!.check(), check!.check()]);
+  expect(answers.map(({ length }) => length)).toEqual([1, 1, 1]);
+  expect(check!.runs).toBe(1);
+});
+
 test.each([0, 2])('nf_conntrack_events of %s is told', async (value) => {
   events = value;
   expect((await problems()).join()).toContain(`nf_conntrack_events is ${value}`);
