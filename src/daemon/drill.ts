@@ -36,7 +36,15 @@ function makeDrill(core: Core): Drill {
   const { kernel, clock, wallClock } = core.ports;
   timeouts.refresh();
   return new Drill(
-    { kernel, table, seed: seedFromText(options.cluster), clock: () => clock(), timeouts, stream },
+    {
+      kernel,
+      table,
+      seed: seedFromText(options.cluster),
+      clock: () => clock(),
+      timeouts,
+      stream,
+      ...(core.standby.hot ? { hot: core.standby.hot } : {}),
+    },
     {
       role: core.role,
       term: replicator.term,

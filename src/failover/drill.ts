@@ -17,6 +17,7 @@ import type { Clock, SourceView, StreamPort } from './ports.js';
 import { Promotion } from './promote.js';
 import type { PromoteOptions, PromoteReport } from './promote-report.js';
 import { DONE, GO_ON, runSlice, WAIT } from './slice.js';
+import type { InStep } from './source-flows.js';
 
 /** What the parts of a promote take, microseconds; for an estimate (Linux 6.18 on two cores of a virtual machine). */
 const COST_US = { flow: 0.3, row: 2, create: 4, question: 6, expectation: 20 };
@@ -29,6 +30,8 @@ export interface DrillParts {
   readonly clock: Clock;
   readonly timeouts: CommitTimeouts;
   readonly stream: Pick<StreamPort, 'sources' | 'highestTerm'>;
+  /** As a promote gets it, by slots of the table. */
+  readonly hot?: InStep;
 }
 
 export type DrillPhase = 'kernel' | 'expectations' | 'copy' | 'promote' | 'done';
@@ -133,7 +136,21 @@ export class Drill {
     const emptied = (): number => this.#turns;
     const parts = { kernel, table, rules, counters, clock, emptied, timeouts };
     const persist = (): void => undefined;
-    return new Promotion({ ...parts, stream: this.#makeStream(), persist, bootId: '' }, this.#options);
+    const hot = this.#makeHot();
+    const more = { stream: this.#makeStream(), persist, bootId: '', ...(hot ? { hot } : {}) };
+    return new Promotion({ ...parts, ...more }, this.#options);
+  }
+
+  /** What is in step now; what a source says from now on is not in the copy. */
+  #makeHot(): InStep | undefined {
+    const { hot } = this.#parts;
+    const { slotOf } = this.#copy;
+    if (hot === undefined) return undefined;
+    return {
+      isInStep: (slot) => hot.isInStep(slotOf[slot]),
+      hasNewWindows: (slot) => hot.hasNewWindows(slotOf[slot]),
+      forEachWaiting: () => undefined,
+    };
   }
 
   /** The sources as they are, and after the word that nobody hears as if they had stepped back: nothing is waited for. */

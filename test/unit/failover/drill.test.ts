@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CommitReplica } from '../../../src/failover/commit-replica.js';
-import { Drill } from '../../../src/failover/drill.js';
+import { Drill, type DrillParts } from '../../../src/failover/drill.js';
 import {
   IPPROTO_SCTP,
   IPS_ASSURED,
@@ -88,7 +88,7 @@ function everything(): string[] {
   }
   return [...seen, `expected ${twin.expectations.count}`];
 }
-const drill = (hasCorpses = false): NonNullable<Drill['report']> => {
+const drill = (hasCorpses = false, hot?: DrillParts['hot']): NonNullable<Drill['report']> => {
   const before = everything();
   const work = new Drill(
     {
@@ -98,6 +98,7 @@ const drill = (hasCorpses = false): NonNullable<Drill['report']> => {
       clock: node.clock,
       timeouts: node.parts.timeouts,
       stream: { sources: () => node.peers, highestTerm: node.highestTerm },
+      ...(hot ? { hot } : {}),
     },
     { role: node.role, term: node.term, wasPrimary: false, wallClockMs: 5000 },
   );
@@ -228,6 +229,22 @@ describe('a drill says what the promote after it does', () => {
     const before = node.timeMs;
     expect(drill()).toMatchObject({ committed: 1, sources: [{ isAlive: true }] });
     expect(node.timeMs - before).toBeLessThan(500);
+  });
+});
+
+describe('a drill on a hot standby', () => {
+  it('keeps what is in step, told by the slots of the table itself, and judges the rest', () => {
+    inKernel(tcp(99));
+    for (let i = 1; i <= 3; i++) held(tcp(i));
+    // Other slots in the copy than in the table.
+    node.table.remove(node.slotOf(tcp(99)));
+    const behind = node.slotOf(tcp(2));
+    const report = drill(false, {
+      isInStep: (slot) => slot !== behind,
+      hasNewWindows: () => false,
+      forEachWaiting: () => undefined,
+    });
+    expect(report).toMatchObject({ total: 3, kept: 2, replaced: 1 });
   });
 });
 
