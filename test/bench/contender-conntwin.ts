@@ -36,7 +36,7 @@ export class ConntwinContender implements Contender {
 
   constructor(lab: Lab, { failover = {}, hasFifo = false }: ConntwinOptions = {}) {
     const [active, backup] = (['fw1', 'fw2'] as const).map((fw) => {
-      const vrrp = hasFifo ? { vrrp_fifo: vrrpPaths(lab, fw).fifo } : {};
+      const vrrp = hasFifo ? { vrrp_fifo: vrrpPaths(lab, fw).fifo, vrrp_name: 'edge' } : {};
       return new LabDaemon(lab, fw, { failover: { ...failover, ...vrrp } });
     });
     this.active = active;

@@ -116,7 +116,8 @@ export class FailoverRun {
       commitMs: takeOver.commitMs,
       committed,
       rejected: takeOver.rejected,
-      commitPerSecond: (committed / takeOver.commitMs) * 1000,
+      // Where the kernel has it all before, there is no rate to speak of.
+      commitPerSecond: scenario.isHot ? Number.NaN : (committed / takeOver.commitMs) * 1000,
       kernelPerSecond: perSecond,
       strangers,
     };
