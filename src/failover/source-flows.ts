@@ -139,7 +139,12 @@ export class SourceFlows {
     const m = table.memory;
     const visible = table.find(m, table.recordAt(shadow));
     const owner = visible < 0 ? OWNER_SELF : table.owner(visible);
-    if (visible < 0 || this.isSource[owner] === 1) return; // of two sources the higher term is the visible one
+    if (visible < 0) return;
+    if (this.isSource[owner] === 1) {
+      // Of two sources the higher term is the visible one. Where it says that the flow has ended, that stands.
+      if (!table.hasImage(visible)) table.remove(shadow);
+      return;
+    }
     if (owner > OWNER_UNCLASSIFIED) {
       table.clearBits(shadow, SHADOW);
       this.#pend(shadow);

@@ -30,6 +30,8 @@ export class LabDaemon {
   readonly configFile: string;
   readonly socket: string;
   readonly logFile: string;
+  /** Boot id that the daemon is shown from its next start on; the kernel's own when absent. */
+  bootId: string | undefined;
   private child: ChildProcess | undefined;
   private client: ControlClient | undefined;
   private readonly conntwin = program(CONNTWIN_PROGRAM);
@@ -72,7 +74,7 @@ export class LabDaemon {
   async start(): Promise<void> {
     if (this.pid !== undefined) throw new Error(`the daemon of ${this.name} runs already`);
     const log = openSync(this.logFile, 'a');
-    const command = [...this.conntwin, '--config', this.configFile, 'daemon'];
+    const command = [...this.bootCommand(), ...this.conntwin, '--config', this.configFile, 'daemon'];
     const child = this.lab.spawn(this.name, command, { stdio: ['ignore', log, log] });
     this.child = child;
     try {
@@ -203,6 +205,15 @@ export class LabDaemon {
   /** The end of its log. */
   logEnd(): string {
     return this.log().slice(-3000);
+  }
+
+  /** `ip netns exec` gives each process its own mounts, so nobody else sees this boot id. */
+  private bootCommand(): string[] {
+    if (this.bootId === undefined) return [];
+    const file = join(this.lab.directory, this.name, 'boot_id');
+    writeFileSync(file, `${this.bootId}\n`);
+    const script = 'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"';
+    return ['sh', '-ec', script, file];
   }
 
   private forget(isProcessGone = true): void {

@@ -74,3 +74,24 @@ test('failing back creates what is missing, and the TCP flows anew that the kern
     ),
   ).toEqual([]);
 });
+
+test('a primary that was booted comes back empty, is filled until its replica is proven, and takes over', async () => {
+  const { lab, fw1, fw2 } = pair;
+  await fw1.kill();
+  expect((await fw2.failover('primary')).promote).toMatchObject({ rejected: 0 });
+  const { flows, digest } = (await fw2.status()).mirror;
+  await lab.exec('fw1', ['conntrack', '-F']);
+  fw1.bootId = '00000000-0000-4000-8000-000000000001';
+  await fw1.start();
+  // Its old role means nothing after a boot.
+  expect((await fw1.status()).role).toBe('backup');
+  await eventually('its replica is proven', { withinMs: VERIFY_WITHIN_MS }, async () => {
+    return (await fw1.replicaOf('fw2'))?.inSync === true;
+  });
+  expect((await fw1.replicaOf('fw2'))?.digest).toBe(digest);
+  expect((await fw1.status()).mirror.flows).toBe(0);
+  const [handed, taken] = await Promise.all([fw2.failover('backup'), fw1.failover('primary')]);
+  expect([handed.exitCode, taken.exitCode], taken.reasons.join()).toEqual([0, 0]);
+  expect(taken.promote).toMatchObject({ committed: flows, rejected: 0 });
+  await pair.verified(VERIFY_WITHIN_MS);
+});
