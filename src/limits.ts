@@ -247,3 +247,11 @@ export const HOT_WALK_MS = 10_000;
 export const KERNEL_FULL_PAUSE_MS = 5000;
 /** Time between two looks at the room in the kernel's table. Milliseconds. */
 export const KERNEL_CHECK_MS = 1000;
+/** Unbroken time as a backup of a proven primary, after which what is held without need goes. Milliseconds. */
+export const PURGE_AFTER_DEFAULT_MS = 60_000;
+/** A purge looks at timers twice with this in between: timers are told in seconds. Milliseconds. */
+export const PURGE_LOOK_MS = 5000;
+/** A slice of a purge that took t is followed by a pause of so many t: a fifth of a core. */
+export const PURGE_REST_SHARE = 4;
+/** A replica that is not proven for this long breaks the time; less is a repair. Milliseconds. */
+export const PURGE_SUSPECT_MS = 5000;

@@ -11,6 +11,7 @@ import { addFailover } from './commands/failover.js';
 import { addFlows } from './commands/flows.js';
 import { addFlush } from './commands/flush.js';
 import { addKey } from './commands/key.js';
+import { addPurge } from './commands/purge.js';
 import { addReady } from './commands/ready.js';
 import { addReload } from './commands/reload.js';
 import { addResync } from './commands/resync.js';
@@ -48,6 +49,7 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
     addVerify,
     addReady,
     addDrill,
+    addPurge,
     addCommit,
     addFlush,
     addFlows,

@@ -2,6 +2,7 @@ import type {
   ExpectationsReport,
   FailoverReport,
   PromoteReport,
+  PurgeReport,
   SourceReport,
   VerifyReport,
 } from '../control/messages.js';
@@ -15,8 +16,7 @@ export function promoteText(promote: PromoteReport, isEstimate = false): string 
   const refused = `${grouped(rejected)} rejected${reasonsText(rejectedBy)}`;
   const took = `${isEstimate ? 'about ' : ''}${duration(durationMs)}`;
   const from = sources.length > 0 ? ` from ${sources.join(', ')}` : '';
-  const when =
-    endedAtMs > 0 ? `, ${new Date(endedAtMs).toISOString().replace('T', ' ').slice(0, 19)} UTC` : '';
+  const when = endedAtMs > 0 ? `, ${timeText(endedAtMs)}` : '';
   return `${counts}, ${refused} in ${took}${from}${when}`;
 }
 
@@ -53,6 +53,16 @@ const reasonsText = (rejectedBy: Readonly<Record<string, number>>): string => {
   const reasons = Object.entries(rejectedBy).map(([reason, count]) => `${reason} ${grouped(count)}`);
   return reasons.length > 0 ? ` (${reasons.join(', ')})` : '';
 };
+
+/** What a purge did, in one line. */
+export function purgeText({ purged, skippedBy, durationMs, endedAtMs, isCancelled }: PurgeReport): string {
+  const skipped = Object.values(skippedBy).reduce((sum, count) => sum + count, 0);
+  const end = isCancelled ? ', then it was cancelled' : '';
+  const when = endedAtMs > 0 ? `, ${timeText(endedAtMs)}` : '';
+  return `${grouped(purged)} flows purged, ${grouped(skipped)} kept${reasonsText(skippedBy)} in ${duration(durationMs)}${when}${end}`;
+}
+
+const timeText = (ms: number): string => `${new Date(ms).toISOString().replace('T', ' ').slice(0, 19)} UTC`;
 
 /** What a promote would do. */
 export function drillText({ role, term, promote, reasons }: FailoverReport): string {

@@ -1,5 +1,5 @@
 import type { GateReport, LinkHeard, PeerReport, StatusReport, VrrpReport } from '../control/messages.js';
-import { promoteDetails, promoteText } from './report-text.js';
+import { promoteDetails, promoteText, purgeText } from './report-text.js';
 import { columns, duration, grouped, size } from './terminal.js';
 
 /** A status as a page that can be read at 3 am: what is wrong comes first. */
@@ -127,6 +127,11 @@ function heardText({ node, silentMs, hearsUsMs }: LinkHeard): string {
   return `${node} heard ${ago(silentMs)}, hears us ${ago(hearsUsMs)}`;
 }
 
+function purgeLines({ purge }: StatusReport): string[] {
+  if (purge.isRunning) return ['a purge runs'];
+  return purge.last === null ? [] : [`last purge: ${purgeText(purge.last)}`];
+}
+
 function standbyLine({ role, standby }: StatusReport): string {
   const { mode, source, held, waiting, lagMs } = standby;
   if (mode === 'cold') return 'standby cold';
@@ -146,6 +151,7 @@ function lastLines(status: StatusReport): string[] {
   return [
     `mode ${mode}, ${sealed}`,
     standbyLine(status),
+    ...purgeLines(status),
     `last promote: ${lastPromote === null ? 'none since the start' : promoteText(lastPromote)}`,
     ...(lastPromote === null ? [] : promoteDetails(lastPromote).map((line) => `  ${line}`)),
     ...(lastAbsorb === null ? [] : [`last absorb: ${promoteText(lastAbsorb)}`]),

@@ -6,6 +6,7 @@ import type {
   FlushReport,
   LogLevel,
   Progress,
+  PurgeReport,
   ReadyReport,
   ReloadReport,
   ResyncKind,
@@ -32,6 +33,7 @@ export interface ControlBackend {
   verify(progress: ProgressSink, signal: AbortSignal): Promise<VerifyReport>;
   commit(progress: ProgressSink, signal: AbortSignal): Promise<FailoverReport>;
   /** What a failover to primary would report; nothing is changed. */
+  purge(progress: ProgressSink, signal: AbortSignal): Promise<PurgeReport>;
   drill(progress: ProgressSink, signal: AbortSignal): Promise<FailoverReport>;
   flush(table: FlowTableName): Promise<FlushReport>;
   /** Batches hold about FLOWS_PER_BATCH records; at most CONTROL_BATCH_MAX_BYTES bytes each. */

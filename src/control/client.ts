@@ -18,6 +18,7 @@ import type {
   FlowTableName,
   FlushReport,
   LogLevel,
+  PurgeReport,
   ReadyReport,
   ReloadReport,
   ResyncKind,
@@ -69,6 +70,10 @@ export class ControlClient {
 
   commit(onProgress: ProgressSink): Promise<FailoverReport> {
     return this.#long(this.#methods.Commit, {}, onProgress);
+  }
+
+  purge(onProgress: ProgressSink): Promise<PurgeReport> {
+    return this.#long(this.#methods.Purge, {}, onProgress);
   }
 
   drill(onProgress: ProgressSink): Promise<FailoverReport> {

@@ -164,6 +164,28 @@ export interface StandbyReport {
   isFull: boolean;
 }
 
+/** What a purge did: held flows deleted from this kernel, and why others stayed. */
+export interface PurgeReport {
+  total: number;
+  purged: number;
+  /** local, touched, refreshed, new, ended, refused: see `conntwin purge --help`. */
+  skippedBy: Record<string, number>;
+  durationMs: number;
+  /** Milliseconds since 1970. */
+  endedAtMs: number;
+  isByHand: boolean;
+  /** It was cancelled, and left what it had not reached as it was. */
+  isCancelled: boolean;
+}
+
+/** Purges of this node. */
+export interface PurgeStatus {
+  isRunning: boolean;
+  /** Flows purged since the daemon started. */
+  purged: number;
+  last: PurgeReport | null;
+}
+
 /** The audit: mirror against own kernel. */
 export interface AuditReport {
   isRunning: boolean;
@@ -258,6 +280,7 @@ export interface StatusReport {
   ready: ReadyReport;
   gate: GateReport;
   standby: StandbyReport;
+  purge: PurgeStatus;
 }
 
 /** How far a long call is. `total` 0: not known. */

@@ -129,6 +129,7 @@ export class ControlServer {
         backend.failover(oneOf('role', role, ROLES), progress, signal),
       ),
       Commit: this.#long('Commit', (_, progress, signal) => backend.commit(progress, signal)),
+      Purge: this.#long('Purge', (_, progress, signal) => backend.purge(progress, signal)),
       Drill: this.#long('Drill', (_, progress, signal) => backend.drill(progress, signal)),
       Verify: this.#long('Verify', (_, progress, signal) => backend.verify(progress, signal)),
       Resync: this.#short<{ kind: string }, ResyncReport>('Resync', ({ kind }) =>

@@ -9,6 +9,7 @@ import type {
   FlowsRequest,
   FlushReport,
   Progress,
+  PurgeReport,
   ReadyReport,
   ReloadReport,
   ResyncReport,
@@ -24,6 +25,7 @@ export interface ControlMethods {
   Status: MethodDefinition<object, StatusReport>;
   Failover: MethodDefinition<{ role: string }, Update<FailoverReport>>;
   Commit: MethodDefinition<object, Update<FailoverReport>>;
+  Purge: MethodDefinition<object, Update<PurgeReport>>;
   Drill: MethodDefinition<object, Update<FailoverReport>>;
   Verify: MethodDefinition<object, Update<VerifyReport>>;
   Resync: MethodDefinition<{ kind: string }, ResyncReport>;

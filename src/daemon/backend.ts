@@ -8,6 +8,7 @@ import type {
   FlowTableName,
   FlushReport,
   LogLevel,
+  PurgeReport,
   ReadyReport,
   ReloadReport,
   ResyncKind,
@@ -23,6 +24,7 @@ import { listExpectations } from './expectation-listing.js';
 import { listFlows } from './flow-listing.js';
 import { BusyError } from './jobs.js';
 import type { Operations } from './operations.js';
+import { PurgeRefusedError, purgeReport } from './purger.js';
 import { InterruptedError } from './steps.js';
 import { verify } from './verification.js';
 
@@ -58,6 +60,10 @@ export class DaemonBackend implements ControlBackend {
 
   commit(progress: ProgressSink): Promise<FailoverReport> {
     return this.#work(() => this.#parts.operations.commit(progress));
+  }
+
+  purge(progress: ProgressSink): Promise<PurgeReport> {
+    return this.#work(async () => purgeReport(await this.#parts.core.standby.purger.purge(progress)));
   }
 
   drill(progress: ProgressSink): Promise<FailoverReport> {
@@ -129,10 +135,13 @@ export class DaemonBackend implements ControlBackend {
       this.#parts.wake();
       return await result;
     } catch (error) {
-      if (error instanceof BusyError || error instanceof InterruptedError) {
-        throw new ControlError('refused', error.message, { cause: error });
+      if (REFUSALS.some((refusal) => error instanceof refusal)) {
+        throw new ControlError('refused', (error as Error).message, { cause: error });
       }
       throw error;
     }
   }
 }
+
+/** What a core answers with when it does not do what was asked. */
+const REFUSALS = [BusyError, InterruptedError, PurgeRefusedError];

@@ -85,6 +85,10 @@ export interface CoreOptions {
   readonly expectations?: ExpectationChoice;
   /** hot: a backup's kernel has the primary's flows all along. Cold unless told otherwise. */
   readonly standby?: 'cold' | 'hot';
+  /** Unbroken time as a backup after which what is held without need is purged; 0: never. A minute unless told. */
+  readonly purgeAfterMs?: number;
+  /** True for flows that end on this machine: they are never purged. */
+  readonly isLocal?: (m: Memory, at: number) => boolean;
 }
 
 /** What the owner of a core does next: another turn at once, after a moment, or when something comes. */
@@ -172,6 +176,7 @@ export class Core {
   /** To be called every 10 ms or so, after the links were read to empty. */
   tick(now: number): void {
     this.replicator.tick(now);
+    this.standby.tick(now);
     this.splitBrain.tick(now);
   }
 

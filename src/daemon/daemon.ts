@@ -231,6 +231,7 @@ function makeCore({ config, choice, kernel, links, keys, counters, log, gate }: 
       }),
       expectations: config.replicate.expectations,
       standby: config.failover.standby,
+      purgeAfterMs: config.failover.purgeAfterMs,
       ...choice.options,
       ...(restored === undefined ? {} : { restored }),
     },

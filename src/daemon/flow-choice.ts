@@ -1,6 +1,7 @@
 /** Which flows this node replicates: the configured filter, the sync links left out, and the flows that end here. */
 
 import type { Log } from '../flow/log.js';
+import type { Memory } from '../flow/record.js';
 import { ReplicateFilter } from '../flow/replicate-filter.js';
 import type { EventFilter } from '../kernel/event-program.js';
 import type { ReplicateConfig } from './config.js';
@@ -15,8 +16,8 @@ export class FlowChoice {
   /** For the event socket. */
   readonly events: EventFilter;
   /** For the core. */
-  readonly options: Pick<CoreOptions, 'ignore' | 'passes' | 'minAgeMs'>;
-  readonly #own: OwnAddresses | undefined;
+  readonly options: Pick<CoreOptions, 'ignore' | 'passes' | 'minAgeMs' | 'isLocal'>;
+  readonly #own: OwnAddresses;
 
   /**
    * `links`: addresses of the sync links; `onChange` is called when other flows are local than before. Throws
@@ -26,16 +27,20 @@ export class FlowChoice {
     const excluded = [...links, ...LOOPBACK];
     const filter = new ReplicateFilter(replicate, excluded);
     this.events = { rules: replicate, own: excluded };
-    this.#own = replicate.ignore.local ? new OwnAddresses({ log, onChange }) : undefined;
-    const local = this.#own?.local;
+    const isLocalIgnored = replicate.ignore.local;
+    this.#own = new OwnAddresses({ log, onChange: isLocalIgnored ? onChange : () => {} });
+    const { local } = this.#own;
+    const isLocal = (m: Memory, at: number) => local.isLocal(m, at);
     this.options = {
-      ignore: (m, at) => filter.ignores(m, at) || (local?.isLocal(m, at) ?? false),
+      ignore: (m, at) => filter.ignores(m, at) || (isLocalIgnored && local.isLocal(m, at)),
+      // Whatever is replicated, a purge takes none of this machine's own connections.
+      isLocal,
       ...(filter.hasMutable ? { passes: (m, at) => filter.passes(m, at) } : {}),
       minAgeMs: replicate.minAgeMs,
     };
   }
 
   close(): void {
-    this.#own?.close();
+    this.#own.close();
   }
 }

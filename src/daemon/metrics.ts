@@ -121,6 +121,7 @@ const COUNTERS: typeof GAUGES = {
   events_lost_total: ['Kernel events lost', [], (s) => [[{}, s.mirror.eventsLost]]],
   audits_total: ['Audits that ended', [], (s) => [[{}, s.audit.runs]]],
   audit_repairs_total: ['Flows an audit put right', [], (s) => [[{}, s.audit.repaired]]],
+  purged_flows_total: ['Flows purged from the kernel', [], (s) => [[{}, s.purge.purged]]],
   hot_writes_total: [
     'Hot standby: what was written to the kernel',
     ['kind'],

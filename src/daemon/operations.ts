@@ -60,6 +60,7 @@ export class Operations {
           }
           if (!work.step(now)) return 'more';
           core.auditSoon();
+          core.standby.purger.leaveAlone();
           return 'done';
         },
         progress: () =>

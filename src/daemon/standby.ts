@@ -1,10 +1,12 @@
-/** What a running node does beside its jobs to be a good backup: hot standby. */
+/** What a running node does beside its jobs to be a good backup: hot standby, and the purge. */
 import { HotStandby } from '../failover/hot-standby.js';
 import type { SourceView } from '../failover/ports.js';
 import { hotSource } from '../failover/sources.js';
+import { PURGE_AFTER_DEFAULT_MS } from '../limits.js';
 import { DEAD, OWNER_UNCLASSIFIED, TOUCHED } from '../table/slot-bits.js';
 import type { Core } from './core.js';
 import { PRIORITY_CHANGE } from './jobs.js';
+import { Purger } from './purger.js';
 
 /** Slots classified in one turn. */
 const SLOTS_PER_TURN = 4096;
@@ -12,11 +14,13 @@ const SLOTS_PER_TURN = 4096;
 export class Standby {
   /** Undefined: cold. */
   readonly hot: HotStandby | undefined;
+  readonly purger: Purger;
   readonly #core: Core;
   #classifiedTo = 0;
 
   constructor(core: Core) {
     this.#core = core;
+    this.purger = new Purger(core, core.options.purgeAfterMs ?? PURGE_AFTER_DEFAULT_MS);
     if (core.options.standby !== 'hot') return;
     this.hot = new HotStandby({
       ...core.commitParts,
@@ -28,12 +32,12 @@ export class Standby {
 
   /** It has something to do at each tick, and needs the events for that. */
   get isAtWork(): boolean {
-    return this.hot !== undefined && this.#core.role !== 'primary';
+    return this.purger.isRunning || (this.hot !== undefined && this.#core.role !== 'primary');
   }
 
   /** Something was begun that goes on when the event queue was read to empty. */
   get isWaiting(): boolean {
-    return this.hot?.isWaiting ?? false;
+    return this.purger.isRunning || (this.hot?.isWaiting ?? false);
   }
 
   /**
@@ -42,10 +46,10 @@ export class Standby {
    * all such: nothing of it becomes own and is streamed back. True when all were looked at.
    */
   classify(): boolean {
-    const heir =
-      this.hot === undefined || this.#core.role === 'primary' ? undefined : this.#liveProvenPrimary();
-    const { table } = this.#core;
-    if (heir === undefined || table.countOf(OWNER_UNCLASSIFIED) === 0) return true;
+    const { table, role } = this.#core;
+    if (this.hot === undefined || role === 'primary') return true;
+    const heir = this.livePrimary();
+    if (!heir?.isProven || table.countOf(OWNER_UNCLASSIFIED) === 0) return true;
     const end = Math.min(table.slotLimit, this.#classifiedTo + SLOTS_PER_TURN);
     for (; this.#classifiedTo < end; this.#classifiedTo++) this.#classifySlot(this.#classifiedTo, heir.owner);
     return this.#classifiedTo >= table.slotLimit;
@@ -59,15 +63,23 @@ export class Standby {
     table.setOwner(slot, heir);
   }
 
-  #liveProvenPrimary(): SourceView | undefined {
+  /** The primary that is heard, if there is one. */
+  livePrimary(): SourceView | undefined {
     const source = hotSource(this.#core.stream.sources());
-    return source?.isAlive && source.isProven && source.role === 'primary' ? source : undefined;
+    return source?.isAlive && source.role === 'primary' ? source : undefined;
+  }
+
+  /** What time does; to be called every few milliseconds. */
+  tick(now: number): void {
+    this.purger.watch(now);
   }
 
   /** One slice, after the event queue was read to empty. A change of role goes before, and so does a start. */
   step(now: number): 'more' | 'wait' | 'idle' {
     const job = this.#core.jobs.current;
     if (this.#core.state !== 'ready' || (job !== undefined && job.priority >= PRIORITY_CHANGE)) return 'idle';
-    return this.hot?.step(now) ?? 'idle';
+    this.purger.step(now);
+    const hot = this.hot?.step(now) ?? 'idle';
+    return hot === 'idle' && this.purger.isRunning ? 'wait' : hot;
   }
 }

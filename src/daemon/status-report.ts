@@ -4,6 +4,7 @@ import type {
   LinkHeard,
   LinkReport,
   PeerReport,
+  PurgeStatus,
   ReplicaReport,
   StandbyReport,
   StatusReport,
@@ -19,6 +20,7 @@ import { SILENT_NEVER_MS } from '../wire/control-messages.js';
 import type { Core } from './core.js';
 import { PRIORITY_CHANGE } from './jobs.js';
 import type { Operations } from './operations.js';
+import { type Purger, purgeReport } from './purger.js';
 import type { ReadyWatch } from './ready-watch.js';
 import type { Vrrp } from './vrrp.js';
 
@@ -117,7 +119,12 @@ export function statusReport(from: StatusSources): StatusReport {
     ready: from.ready().report(),
     gate: from.gate(),
     standby: standbyReport(core),
+    purge: purgeStatus(core.standby.purger),
   };
+}
+
+function purgeStatus({ isRunning, purged, last }: Purger): PurgeStatus {
+  return { isRunning, purged, last: last === undefined ? null : purgeReport(last) };
 }
 
 function standbyReport({ standby, options }: Core): StandbyReport {

@@ -4,7 +4,7 @@
  */
 
 import type { FailoverReport } from '../../src/control/messages.js';
-import { Core } from '../../src/daemon/core.js';
+import { Core, type CoreOptions } from '../../src/daemon/core.js';
 import type { PersistedState } from '../../src/failover/state.js';
 import { IPS_ASSURED, IPS_SEEN_REPLY, TCP_CONNTRACK_ESTABLISHED } from '../../src/flow/conntrack-enums.js';
 import { CounterMap } from '../../src/flow/counters.js';
@@ -92,6 +92,7 @@ export class CoreNode {
         mtu: 1500,
         auditIntervalMs: 60_000,
         maxFlows: 1 << 14,
+        ...this.#cluster.options,
         ...(this.disk?.bootId === this.bootId ? { restored: this.disk } : {}),
       },
     );
@@ -178,8 +179,11 @@ export class CoreCluster {
   readonly random: Random;
   readonly network: NetworkTwin;
   readonly nodes: CoreNode[];
+  /** What the nodes' options are to be, beside what they need. */
+  readonly options: Partial<CoreOptions>;
 
-  constructor(names: readonly string[], seed = 1) {
+  constructor(names: readonly string[], seed = 1, options: Partial<CoreOptions> = {}) {
+    this.options = options;
     this.random = new Random(seed);
     this.network = new NetworkTwin(this.random);
     this.network.now = this.now;

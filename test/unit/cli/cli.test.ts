@@ -286,6 +286,16 @@ describe('drill', () => {
   });
 });
 
+describe('purge', () => {
+  test('says what went, what stayed and why', async () => {
+    const { code, out } = await call('purge');
+    expect([code, backend.asked]).toEqual([0, ['purge']]);
+    expect(out).toBe('30 flows purged, 5 kept (local 2, refreshed 3) in 5.2 s, 2023-11-14 22:13:20 UTC\n');
+    expect(JSON.parse((await call('purge --json')).out)).toEqual(backend.purgeReport);
+    expect((await call('status')).out).toContain('last purge: 30 flows purged');
+  });
+});
+
 describe('verify', () => {
   test('exits 0 when all is equal', async () => {
     const { code, out } = await call('verify');
@@ -444,7 +454,7 @@ describe('errors are one line and an exit code', () => {
 
   test('--help of every command has examples and exits 0', async () => {
     const commands =
-      'daemon|status|failover|resync|verify|drill|commit|flush|flows list|flows count|config check|config show|key generate';
+      'daemon|status|failover|resync|verify|drill|purge|commit|flush|flows list|flows count|config check|config show|key generate';
     for (const command of commands.split('|')) {
       const { code, out } = await call(`${command} --help`);
       expect([command, code]).toEqual([command, 0]);

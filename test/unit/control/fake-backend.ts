@@ -5,11 +5,22 @@ import type {
   FlowsRequest,
   LogLevel,
   PromoteReport,
+  PurgeReport,
   ResyncKind,
   Role,
   StatusReport,
   VerifyReport,
 } from '../../../src/control/messages.js';
+
+const PURGE: PurgeReport = {
+  total: 35,
+  purged: 30,
+  skippedBy: { local: 2, refreshed: 3 },
+  durationMs: 5200,
+  endedAtMs: 1_700_000_000_000,
+  isByHand: true,
+  isCancelled: false,
+};
 
 const PROMOTE: PromoteReport = {
   total: 20_011,
@@ -128,6 +139,7 @@ export function sampleStatus(): StatusReport {
     settingsDiffering: [{ node: 'fw2', name: 'nf_conntrack_max', mine: '262144', theirs: '65536' }],
     quarantined: 1,
     gate: { state: 'ready', raised: 2, dropped: 12, lastDurationMs: 150, problem: '' },
+    purge: { isRunning: false, purged: 30, last: PURGE },
     standby: {
       mode: 'hot',
       source: 'fw1',
@@ -150,6 +162,7 @@ export class FakeBackend implements ControlBackend {
   readonly asked: unknown[] = [];
   report: StatusReport = sampleStatus();
   failoverReport: FailoverReport = { role: 'primary', term: 9, promote: PROMOTE, exitCode: 0, reasons: [] };
+  purgeReport: PurgeReport = PURGE;
   verifyReport: VerifyReport = {
     exitCode: 0,
     kernelFlows: 12,
@@ -186,6 +199,12 @@ export class FakeBackend implements ControlBackend {
     this.#note('commit');
     await this.during(progress, signal);
     return this.failoverReport;
+  }
+
+  async purge(progress: ProgressSink, signal: AbortSignal): Promise<PurgeReport> {
+    this.#note('purge');
+    await this.during(progress, signal);
+    return this.purgeReport;
   }
 
   async drill(progress: ProgressSink, signal: AbortSignal): Promise<FailoverReport> {
