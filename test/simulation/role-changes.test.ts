@@ -198,6 +198,7 @@ describe('a role that is given again', () => {
     cluster.lookMs = 0.4;
     const first = fw2.promote();
     await cluster.until('it is in the middle', () => fw2.twin.flows.count >= 128);
+    expect(fw2.up.jobs.current?.progress()).toMatchObject({ phase: 'commit', total: FLOWS });
     const stop = fw2.demote();
     expect(await cluster.done(first)).toMatchObject({
       exitCode: 3,
