@@ -144,11 +144,18 @@ export class LabDaemon {
     }
   }
 
-  /** `conntwin resync kernel`: an audit of the whole kernel table, at full speed. */
-  async auditKernel(): Promise<void> {
+  /** `conntwin resync kernel`: an audit of the whole kernel table, at full speed, to its end. */
+  async auditKernel(withinMs = 120_000): Promise<void> {
+    const { runs } = (await this.status()).audit;
     const client = await ControlClient.connect(this.socket);
+    // The call is given ten seconds, and on a crowded machine a million flows take more.
+    const asked = client.resync('kernel').catch(() => undefined);
     try {
-      await client.resync('kernel');
+      await eventually(`${this.name} has read its kernel`, { withinMs, everyMs: 200 }, async () => {
+        const { audit } = await this.status();
+        return audit.runs > runs && !audit.isRunning;
+      });
+      await asked;
     } finally {
       client.close();
     }
