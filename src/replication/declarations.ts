@@ -8,6 +8,8 @@
  * here; what changed later stays ours and is said again (PROTOCOL.md, section 6). While this node is primary itself,
  * the declaration waits for its demote.
  */
+import { writeMasterKey } from '../flow/expectation.js';
+import { allocateMemory, type Memory } from '../flow/record.js';
 import { PEERS_MAX, SLICE_BUDGET_MS } from '../limits.js';
 import { DEAD, DIRTY, OWNER_SELF, TOUCHED } from '../table/slot-bits.js';
 import { bytesEqual, INCARNATION_BYTES } from '../wire/frame.js';
@@ -60,6 +62,8 @@ export class Declarations {
   #yield: Yield | undefined;
   /** Nodes that this one has taken over in its tenure, and the stamp of each: what did not change since was theirs. */
   readonly #taken = new Map<string, number>();
+  /** The key of an expectation's master. */
+  readonly #master = allocateMemory(64);
 
   constructor(self: Self, ring: FrameRing, sequence: () => number) {
     this.#self = self;
@@ -245,13 +249,21 @@ export class Declarations {
     this.#yield = { peer, stamp, next: 0, limit: Number.isNaN(stamp) ? 0 : table.slotLimit };
   }
 
-  /** What was said is in the peer's image now; the rest is said anew, or ends at the next audit with its master. */
+  /** What was said is in the peer's image now; the rest is said anew, unless its master went to the peer. */
   #yieldExpectations(peer: Peer): void {
     const { expectations } = this.#self.ports.table;
     for (const entry of expectations.list(OWNER_SELF)) {
       if (entry.isLive && expectations.isSaid(entry)) expectations.move(entry, peer.owner);
-      else expectations.clearImage(entry);
+      else if (this.#isMasterOwn(entry.record)) expectations.clearImage(entry);
+      else expectations.remove(entry);
     }
+  }
+
+  #isMasterOwn(expectation: Memory): boolean {
+    const { table } = this.#self.ports;
+    writeMasterKey(expectation, 0, this.#master);
+    const slot = table.find(this.#master, 0);
+    return slot >= 0 && table.owner(slot) === OWNER_SELF;
   }
 
   #yieldSlot(y: Yield, slot: number): void {

@@ -1,7 +1,7 @@
 /** Live connections of many kinds between both sides, held by one program on each. */
 import type { Lab } from '../lab.js';
 import type { Loss } from './conversation.js';
-import type { KindState } from './holdings.js';
+import type { KindState, Silent } from './holdings.js';
 import { KINDS } from './kinds.js';
 import { PartyProcess } from './party.js';
 import type { PartyReply } from './party-program.js';
@@ -16,7 +16,7 @@ export interface KindTotal {
   readonly held: number;
   readonly made: number;
   readonly lost: readonly Loss[];
-  readonly silent: readonly number[];
+  readonly silent: readonly Silent[];
   readonly longestSilenceMs: number;
 }
 
@@ -100,10 +100,11 @@ function failuresOf({ kind, made, lost, silent }: KindTotal, count: number, with
   const lines = lost.slice(0, SHOWN).map(({ number, what }) => `${kind} ${number} was lost: ${what}`);
   if (lost.length > SHOWN) lines.push(`${kind}: ${lost.length} lost in all`);
   if (silent.length > 0) {
-    const names = silent.slice(0, SHOWN).join(', ');
-    lines.push(
-      `${kind}: ${silent.length} said nothing for ${withinMs} ms (${names}${silent.length > SHOWN ? ', ...' : ''})`,
-    );
+    const names = silent
+      .slice(0, SHOWN)
+      .map(({ number, waitsFor }) => `${number}${waitsFor && ` waits for ${waitsFor}`}`);
+    if (silent.length > SHOWN) names.push('...');
+    lines.push(`${kind}: ${silent.length} said nothing for ${withinMs} ms (${names.join(', ')})`);
   }
   if (made < count && lines.length === 0) lines.push(`${kind}: ${made} of ${count} were made`);
   return lines;

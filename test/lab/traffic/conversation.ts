@@ -35,8 +35,16 @@ export abstract class Conversation {
   /** Does what is due. Called every few milliseconds. */
   tick(_now: number): void {}
 
+  /** A round begins. What waits for one (what was announced before a failover, and is used after it) goes on now. */
+  begin(_now: number): void {}
+
   /** Says all that is left to say; from here on a silent kind talks as well. */
   finish(_now: number): void {}
+
+  /** What it waits for, for who wants to know why it is silent. */
+  get waitsFor(): string {
+    return '';
+  }
 
   /** True if an exchange that began at `since` or later was answered. */
   hasTalkedSince(since: number): boolean {
@@ -48,9 +56,10 @@ export abstract class Conversation {
     return Number.isNaN(this.#lastMs) ? 0 : now - this.#lastMs;
   }
 
-  protected talked(begunMs: number, now: number): void {
+  /** An exchange was answered. `sinceMs`: when the silence before began, if that was not with the last exchange. */
+  protected talked(begunMs: number, now: number, sinceMs = this.#lastMs): void {
     // Before it was made it had nothing to be silent about.
-    if (this.isMade) this.longestMs = Math.max(this.longestMs, now - this.#lastMs);
+    if (this.isMade) this.longestMs = Math.max(this.longestMs, now - sinceMs);
     this.isMade = true;
     this.#lastMs = now;
     this.#begunMs = begunMs;

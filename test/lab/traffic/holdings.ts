@@ -1,6 +1,12 @@
 /** All conversations that one program holds, and what there is to say of them. */
 import type { Conversation, Loss } from './conversation.js';
 
+/** One that does not talk. */
+export interface Silent {
+  readonly number: number;
+  readonly waitsFor: string;
+}
+
 /** One kind at one moment. Times are milliseconds. */
 export interface KindState {
   readonly kind: string;
@@ -10,10 +16,12 @@ export interface KindState {
   readonly made: number;
   readonly lost: readonly Loss[];
   /** Judged ones that did not yet talk in this round, neither lost nor silent by nature. */
-  readonly silent: readonly number[];
+  readonly silent: readonly Silent[];
   readonly longestSilenceMs: number;
 }
 
+/** Kinds that wait for a round to begin, and are silent until then. */
+const PACED = /^ftp-active|^ftp-passive|^tftp/;
 /** A kind that says nothing between its first word and its last. */
 const isSilentByNature = (conversation: Conversation): boolean =>
   conversation.kind.play === 'idle' || conversation.kind.play === 'closed';
@@ -35,6 +43,7 @@ export class Holdings {
   beginRound(now: number, isLast: boolean): void {
     this.#roundMs = now;
     this.#isLastRound = isLast;
+    for (const conversation of this.#all) conversation.begin(now);
     if (isLast) for (const conversation of this.#all) conversation.finish(now);
   }
 
@@ -62,7 +71,8 @@ export class Holdings {
     const judged = all.filter((one) => one.isJudge);
     const lost = all.filter((one) => one.loss !== undefined);
     const silences = judged.map((one) => {
-      const running = one.loss !== undefined || isSilentByNature(one) ? 0 : one.silence(now);
+      const isQuiet = one.loss !== undefined || isSilentByNature(one) || PACED.test(one.kind.play);
+      const running = isQuiet ? 0 : one.silence(now);
       return Math.max(isSilentByNature(one) ? 0 : one.longestMs, running);
     });
     return {
@@ -70,7 +80,9 @@ export class Holdings {
       held: judged.length,
       made: judged.filter((one) => one.isMade).length,
       lost: lost.map(({ number, loss }) => ({ kind, number, what: loss ?? '' })),
-      silent: judged.filter((one) => this.#isWaitedFor(one)).map(({ number }) => number),
+      silent: judged
+        .filter((one) => this.#isWaitedFor(one))
+        .map(({ number, waitsFor }) => ({ number, waitsFor })),
       longestSilenceMs: Math.round(Math.max(0, ...silences)),
     };
   }

@@ -18,7 +18,14 @@ export type Play =
   | 'one-way-up'
   | 'one-way-down'
   /** Echo requests, which the other end's kernel answers. */
-  | 'ping';
+  | 'ping'
+  /** FTP: a data connection is announced, and made in the next round. */
+  | 'ftp-active'
+  | 'ftp-passive'
+  /** A data connection that runs on after its control connection was closed. */
+  | 'ftp-data'
+  /** TFTP: a file is asked for, and sent in the next round, from another port. */
+  | 'tftp';
 
 export type Party = 'inside' | 'outside';
 
@@ -43,6 +50,8 @@ export const MASQUERADED4 = '10.4.0.100';
 export const INSIDE6 = 'fd00:1::100';
 export const OUTSIDE6 = 'fd00:2::100';
 export const SHARED6 = 'fd00:2::254';
+/** FTP's inside address. Shorter as text than what it is translated to, so each line that names it grows. */
+export const FTP_INSIDE4 = '10.1.9.9';
 /** Inside addresses of GRE flows, one each: such a flow has no ports. */
 export const greAddress = (number: number): string => `10.1.7.${number + 1}`;
 
@@ -89,6 +98,10 @@ const ROWS: readonly Row[] = [
   { name: 'icmpv6-snat', protocol: 'icmpv6', play: 'ping', target: OUTSIDE6 },
   { name: 'sctp-snat', protocol: 'sctp', play: 'talk', target: OUTSIDE4 },
   { name: 'gre-routed', protocol: 'gre', play: 'talk', target: OUTSIDE4 },
+  { name: 'ftp-active', protocol: 'tcp', play: 'ftp-active', target: OUTSIDE4 },
+  { name: 'ftp-passive', protocol: 'tcp', play: 'ftp-passive', opener: 'outside', target: SHARED4 },
+  { name: 'ftp-data', protocol: 'tcp', play: 'ftp-data', target: OUTSIDE4 },
+  { name: 'tftp', protocol: 'udp', play: 'tftp', target: OUTSIDE4 },
 ];
 
 export const KINDS: readonly Kind[] = ROWS.map(({ isForwarded, ...row }, index) => ({

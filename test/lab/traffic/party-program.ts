@@ -12,11 +12,13 @@
  */
 import { createInterface } from 'node:readline';
 import type { Conversation } from './conversation.js';
+import { listenFtp, openFtp } from './ftp-end.js';
 import { Holdings, type KindState } from './holdings.js';
 import { KINDS, type Kind, type Party } from './kinds.js';
 import { echoGre, openGre, openPings, type Pump } from './raw-end.js';
 import { answerSctp, openSctp } from './sctp-end.js';
 import { listenTcp, openTcp } from './tcp-end.js';
+import { listenTftp, openTftp } from './tftp-end.js';
 import { listenUdp, openUdp } from './udp-end.js';
 
 export interface PartyReply {
@@ -65,7 +67,9 @@ class PartyProgram {
     const take = (conversation: Conversation) => this.#holdings.add(conversation);
     for (const kind of this.#kinds) {
       if (kind.opener === this.side) continue;
-      if (kind.protocol === 'tcp') await listenTcp(kind, take);
+      if (kind.play.startsWith('ftp')) await listenFtp(kind, take);
+      else if (kind.play === 'tftp') await listenTftp(kind, take);
+      else if (kind.protocol === 'tcp') await listenTcp(kind, take);
       else if (kind.protocol === 'udp') await listenUdp(kind, take);
       else if (kind.protocol === 'gre') this.#pumps.push(echoGre());
       else if (kind.protocol === 'sctp') this.#pumps.push(answerSctp(kind));
@@ -84,7 +88,9 @@ class PartyProgram {
     const single = { tcp: openTcp, udp: openUdp, gre: openGre };
     const { protocol } = kind;
     if (protocol === 'tcp' || protocol === 'udp' || protocol === 'gre') {
-      for (const one of all(single[protocol])) this.#holdings.add(one);
+      const isFtp = kind.play.startsWith('ftp');
+      const open = isFtp ? openFtp : kind.play === 'tftp' ? openTftp : single[protocol];
+      for (const one of all(open)) this.#holdings.add(one);
       return;
     }
     const { conversations, pump } = shared[protocol](kind, count);

@@ -2,7 +2,7 @@
  * The rules of both firewalls for the kinds of traffic. After `FREEZE_RULES` nothing new passes, so a flow that is not
  * in the table, or is there with a wrong address, mark, label or zone, is silent for good.
  */
-import { INSIDE4, INSIDE6, KINDS, kindOf, SHARED4, SHARED6 } from './kinds.js';
+import { FTP_INSIDE4, INSIDE4, INSIDE6, KINDS, kindOf, SHARED4, SHARED6 } from './kinds.js';
 
 export const MARK = 0x77;
 export const LABEL = 9;
@@ -14,8 +14,9 @@ const port = (name: string): number => kindOf(name).port;
 function destinationRules(family: 4 | 6): string[] {
   return KINDS.filter(
     ({ opener, target }) => opener === 'outside' && target.includes(':') === (family === 6),
-  ).map(({ protocol, target, port, servicePort }) => {
-    const to = family === 6 ? `[${INSIDE6}]:${servicePort}` : `${INSIDE4}:${servicePort}`;
+  ).map(({ protocol, play, target, port, servicePort }) => {
+    const inside4 = play.startsWith('ftp') ? FTP_INSIDE4 : INSIDE4;
+    const to = family === 6 ? `[${INSIDE6}]:${servicePort}` : `${inside4}:${servicePort}`;
     return `ip${family === 6 ? '6' : ''} daddr ${target} ${protocol} dport ${port} dnat to ${to}`;
   });
 }
@@ -36,7 +37,7 @@ table inet filter {
     type filter hook forward priority 0; policy drop;
     ct state invalid counter drop${keptRules('tcp4-mark', `ct mark ${MARK}`)}${keptRules('tcp4-label', `ct label ${LABEL}`)}
     ct state established,related accept
-    udp dport ${port('udp4-one-way-up')} ct mark ${MARK} accept
+    udp dport { ${port('udp4-one-way-up')}, ${port('tftp')} } ct mark ${MARK} accept
     ct state new jump openings
     counter
   }
@@ -46,7 +47,7 @@ table inet filter {
   }
   chain one-way {
     type filter hook prerouting priority -150;
-    udp dport ${port('udp4-one-way-up')} ct mark set ${MARK}
+    udp dport { ${port('udp4-one-way-up')}, ${port('tftp')} } ct mark set ${MARK}
   }
   chain input {
     type filter hook input priority 0; policy drop;
@@ -55,8 +56,18 @@ table inet filter {
     ip protocol { icmp, vrrp } accept
     ip6 nexthdr { icmpv6, vrrp } accept
   }
+  ct helper ftp {
+    type "ftp" protocol tcp;
+    l3proto ip;
+  }
+  ct helper tftp {
+    type "tftp" protocol udp;
+    l3proto ip;
+  }
   chain births {
     type filter hook prerouting priority -150;
+    ct state new tcp dport { ${['ftp-active', 'ftp-passive', 'ftp-data'].map(port).join(', ')} } ct helper set "ftp"
+    ct state new udp dport ${port('tftp')} ct helper set "tftp"
     ct state new tcp dport ${port('tcp4-mark')} ct mark set ${MARK}
     ct state new tcp dport ${port('tcp4-label')} ct label set ${LABEL}
   }

@@ -1,6 +1,6 @@
 /** What every kind of traffic needs of a lab: rules, addresses and routes. */
 import type { Lab, LabOptions } from '../lab.js';
-import { greAddress } from './kinds.js';
+import { FTP_INSIDE4, greAddress } from './kinds.js';
 import { FREEZE_RULES, TRAFFIC_RULES } from './rules.js';
 
 /** The address that masquerading takes: the only one of the firewalls in its network. */
@@ -16,10 +16,8 @@ const STRICT = ['nf_conntrack_tcp_be_liberal', 'nf_conntrack_tcp_loose'];
 
 /** Prepares a lab that was made with TRAFFIC_LAB for `count` connections of each kind. */
 export async function prepareTraffic(lab: Lab, count: number): Promise<void> {
-  const client = Array.from(
-    { length: count },
-    (_, number) => `ip address add ${greAddress(number)}/32 dev eth0`,
-  );
+  const gre = Array.from({ length: count }, (_, number) => greAddress(number));
+  const client = [...gre, FTP_INSIDE4].map((address) => `ip address add ${address}/32 dev eth0`);
   await lab.exec('client', ['sh', '-ec', client.join('\n')]);
   const server = ['ip address add 10.4.0.100/24 dev eth0', 'ip route add 10.1.0.0/16 via 10.2.0.254'];
   await lab.exec('server', ['sh', '-ec', server.join('\n')]);
