@@ -110,7 +110,7 @@ export class CommitWork {
   /** True: slots become this node's. False: they stay the peer's, held. */
   readonly isOwn: boolean;
   /** What the kernel had before stood aside meanwhile: the packets passed another node. */
-  readonly #isTakeover: boolean;
+  readonly isTakeover: boolean;
   /** Flows that are in the kernel, and wait for the events that are older than that. */
   readonly settling = new CommitQueue();
   readonly #marks: Uint16Array;
@@ -121,7 +121,7 @@ export class CommitWork {
   constructor(parts: CommitParts, isOwn: boolean, isTakeover = false) {
     this.parts = parts;
     this.isOwn = isOwn;
-    this.#isTakeover = isTakeover;
+    this.isTakeover = isTakeover;
     this.#marks = new Uint16Array(parts.table.capacity);
   }
 
@@ -161,7 +161,7 @@ export class CommitWork {
   /** The same of a flow of which the caller knows that the kernel has had it since before. */
   needsNewWindows(slot: number): boolean {
     const { table } = this.parts;
-    return this.#isTakeover && table.memory.u8[table.recordAt(slot) + OFF_PROTOCOL] === IPPROTO_TCP;
+    return this.isTakeover && table.memory.u8[table.recordAt(slot) + OFF_PROTOCOL] === IPPROTO_TCP;
   }
 
   /** As pend, where slots come again and again: nothing is left of how it ended the last time. */
@@ -269,6 +269,11 @@ export class CommitWork {
     if (this.isOwn) forgetId(this.parts.table.memory, this.parts.table.recordAt(slot));
     this.maybeCreated(slot);
     this.inKernel(slot, OUTCOME_KEPT);
+  }
+
+  /** True if this commit has brought the flow into the kernel, or tried to. */
+  wasCreated(slot: number): boolean {
+    return this.has(slot, CREATED);
   }
 
   /** A later look will find it in the kernel, and then it is one of ours. */

@@ -31,12 +31,19 @@ const REASONS: Readonly<Record<number, ExpectationRejectReason>> = {
   [UNKNOWN]: 'unanswered',
 };
 
+interface Wanted {
+  readonly record: Memory;
+  readonly owner: number;
+  readonly isOld: boolean;
+  readonly heardS: number;
+}
+
 /** The expectations of one commit, in turns. Own ones that the kernel refuses end, and the stream says so. */
 export class ExpectationCommit {
   readonly #work: CommitWork;
   readonly #key = allocateMemory(64);
   /** In the order in which they were heard: the newest is the one that an overfull policy keeps. */
-  #records: { readonly record: Memory; readonly owner: number }[] = [];
+  #records: Wanted[] = [];
   #at = 0;
 
   constructor(work: CommitWork) {
@@ -46,9 +53,24 @@ export class ExpectationCommit {
   /** The owner's live expectations are to be committed; of an own commit they are this node's by the time they are. */
   add(owner: number): void {
     const { table } = this.#work.parts;
-    for (const { isLive, record } of table.expectations.list(owner)) {
-      if (isLive) this.#records.push({ record, owner: this.#work.isOwn ? OWNER_SELF : owner });
+    for (const { isLive, record, heardS } of table.expectations.list(owner)) {
+      if (!isLive) continue;
+      const isOld = this.#isOld(record);
+      this.#records.push({ record, owner: this.#work.isOwn ? OWNER_SELF : owner, isOld, heardS });
     }
+    // What this node gave the peer at a handover stands behind what the peer has said since, and was never heard.
+    this.#records.sort((a, b) => a.heardS - b.heardS);
+  }
+
+  /**
+   * This node is primary already, and the master's packets pass here: what it expects is what this kernel says. A
+   * former primary that comes back has what was expected then, and to create that would put out what is expected now.
+   */
+  #isOld(record: Memory): boolean {
+    const { parts, isOwn, isTakeover } = this.#work;
+    if (!isOwn || isTakeover || parts.table.expectations.find(OWNER_SELF, record, 0)?.isLive) return false;
+    const master = this.#masterOf(record);
+    return master >= 0 && parts.table.owner(master) === OWNER_SELF && !this.#work.wasCreated(master);
   }
 
   /** What a source said after it was relabelled is ours as well, and our own stream has said nothing of it yet. */
@@ -73,9 +95,14 @@ export class ExpectationCommit {
 
   #commit(i: number, nowS: number): void {
     const { parts, report } = this.#work;
-    const { record, owner } = this.#records[i];
+    const { record, owner, isOld } = this.#records[i];
     const { expectations } = parts.table;
     const known = expectations.find(owner, record, 0);
+    if (isOld) {
+      parts.counters.count('commit.expectation-old');
+      if (known !== undefined) expectations.end(known);
+      return;
+    }
     const entry = known?.isLive ? known : this.#bringBack(record, owner);
     if (entry === undefined) {
       // Its master did not come into the kernel, or its flow has come already.

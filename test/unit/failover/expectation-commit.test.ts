@@ -6,7 +6,7 @@ import { type Expectation, recordFromExpectation } from '../../../src/flow/expec
 import type { Memory } from '../../../src/flow/record.js';
 import { OWNER_SELF } from '../../../src/table/slot-bits.js';
 import { FailoverNode, type TestPeer } from '../../simulation/failover-node.js';
-import type { FlowDescription } from '../../simulation/record-maker.js';
+import { type FlowDescription, makeRecord } from '../../simulation/record-maker.js';
 
 const call = (n: number, more: Partial<FlowDescription> = {}): FlowDescription => ({
   protocol: 'udp',
@@ -105,6 +105,21 @@ describe('the expectations of a promote', () => {
     );
   });
 
+  it('of a master whose packets have passed here all along are old, and put nothing out', () => {
+    node.role = 'primary';
+    node.term = 1;
+    const own = (port: number): Memory => expected(port, 1);
+    node.twin.born(makeRecord(call(1)).m, 0);
+    node.drain();
+    node.twin.createExpectation(own(2001), 0);
+    node.drain();
+    node.hear(peer, call(1));
+    hear(own(1001));
+    expect(promote().expectations).toEqual({ total: 0, committed: 0, kept: 0, rejected: {} });
+    expect([...inKernel().keys()]).not.toContain(1001);
+    expect(node.table.expectations.find(OWNER_SELF, own(1001), 0)?.isLive).toBe(false);
+  });
+
   it('that the kernel has already are kept', () => {
     node.hear(peer, call(1));
     hear(expected(1001));
@@ -153,6 +168,7 @@ describe('the expectations of a promote', () => {
     twin.createExpectation = () => -1;
     hear(expected(1003));
     peer.isAbsorbed = false;
+    node.role = 'backup';
     expect(promote().expectations).toMatchObject({ rejected: { unanswered: 1 } });
   });
 
