@@ -196,6 +196,7 @@ export class Core {
     this.#steer(now);
     this.#young?.step(now);
     this.seqadj.step(now);
+    this.standby.clear(now);
     const job = this.jobs.step(now);
     // What this kernel did by itself is known only when the events were read to empty.
     const standby = isAsked && !hasEvents ? this.standby.step(now) : this.standby.isWaiting ? 'wait' : 'idle';

@@ -1,4 +1,5 @@
 /** What a running node does beside its jobs to be a good backup: hot standby, and the purge. */
+import { HeldHelped } from '../failover/held-helped.js';
 import { HotStandby } from '../failover/hot-standby.js';
 import type { SourceView } from '../failover/ports.js';
 import { hotSource } from '../failover/sources.js';
@@ -16,11 +17,14 @@ export class Standby {
   readonly hot: HotStandby | undefined;
   readonly purger: Purger;
   readonly #core: Core;
+  /** Cold only: hot creates such flows anew, and keeps their sequence adjustment in step. */
+  readonly #helped: HeldHelped | undefined;
   #classifiedTo = 0;
 
   constructor(core: Core) {
     this.#core = core;
     this.purger = new Purger(core, core.options.purgeAfterMs ?? PURGE_AFTER_DEFAULT_MS);
+    if (core.options.standby !== 'hot') this.#helped = new HeldHelped(core.commitParts);
     if (core.options.standby !== 'hot') return;
     this.hot = new HotStandby({
       ...core.commitParts,
@@ -74,10 +78,19 @@ export class Standby {
     this.purger.watch(now);
   }
 
+  /** At every turn: what must not stay in a backup's kernel. */
+  clear(now: number): void {
+    if (this.#core.role !== 'primary' && !this.#isChanging) this.#helped?.step(now);
+  }
+
+  get #isChanging(): boolean {
+    const job = this.#core.jobs.current;
+    return this.#core.state !== 'ready' || (job !== undefined && job.priority >= PRIORITY_CHANGE);
+  }
+
   /** One slice, after the event queue was read to empty. A change of role goes before, and so does a start. */
   step(now: number): 'more' | 'wait' | 'idle' {
-    const job = this.#core.jobs.current;
-    if (this.#core.state !== 'ready' || (job !== undefined && job.priority >= PRIORITY_CHANGE)) return 'idle';
+    if (this.#isChanging) return 'idle';
     this.purger.step(now);
     const hot = this.hot?.step(now) ?? 'idle';
     return hot === 'idle' && this.purger.isRunning ? 'wait' : hot;

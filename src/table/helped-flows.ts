@@ -62,6 +62,11 @@ export class HelpedFlows {
     return this.#list[this.#at++];
   }
 
+  /** The slot at a place of the list, below `length`. */
+  slotAt(place: number): number {
+    return this.#list[place];
+  }
+
   /** The slot's flow is no such flow any more. */
   leave(slot: number): void {
     const place = this.#place[slot];

@@ -1,0 +1,66 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { HeldHelped } from '../../../src/failover/held-helped.js';
+import {
+  IPS_ASSURED,
+  IPS_SEEN_REPLY,
+  IPS_SRC_NAT,
+  TCP_CONNTRACK_ESTABLISHED,
+} from '../../../src/flow/conntrack-enums.js';
+import { KERNEL } from '../../../src/table/slot-bits.js';
+import { FailoverNode, type TestPeer } from '../../simulation/failover-node.js';
+import { type FlowDescription, makeRecord } from '../../simulation/record-maker.js';
+
+const control = (port: number, more: Partial<FlowDescription> = {}): FlowDescription => ({
+  source: '10.0.0.1',
+  destination: '10.9.0.1',
+  sourcePort: port,
+  destinationPort: 21,
+  status: IPS_SEEN_REPLY | IPS_ASSURED | IPS_SRC_NAT,
+  state: TCP_CONNTRACK_ESTABLISHED,
+  wscale: [7, 7],
+  timeout: 300,
+  helper: 'ftp',
+  reply: { source: '10.9.0.1', destination: '192.0.2.1', sourcePort: 21, destinationPort: port },
+  ...more,
+});
+
+let node: FailoverNode;
+let peer: TestPeer;
+let helped: HeldHelped;
+beforeEach(() => {
+  node = new FailoverNode();
+  peer = node.addPeer('fw1');
+  helped = new HeldHelped(node.parts);
+});
+
+/** The kernel has it, and the peer speaks of it. */
+function held(flow: FlowDescription): number {
+  node.twin.isBulk = true;
+  node.twin.born(makeRecord(flow).m, 0);
+  node.drain();
+  node.twin.isBulk = false;
+  return node.hear(peer, flow, KERNEL);
+}
+
+describe('flows with a helper that a backup holds from its own tenure', () => {
+  it('are deleted, and stay in the replica', () => {
+    const slots = Array.from({ length: 200 }, (_, i) => held(control(1000 + i)));
+    for (let i = 0; i < 3; i++) helped.step((i + 1) * 100);
+    node.drain();
+    expect(node.twin.flows.count).toBe(0);
+    for (const slot of slots) {
+      expect(node.table.bits(slot) & KERNEL).toBe(0);
+      expect(node.table.owner(slot)).toBe(peer.owner);
+      expect(node.table.hasImage(slot)).toBe(true);
+    }
+  });
+
+  it('are left alone if they are own, have no helper, or are not translated', () => {
+    node.twin.born(makeRecord(control(1)).m, 0);
+    node.drain();
+    held(control(2, { helper: undefined }));
+    held(control(3, { status: IPS_SEEN_REPLY | IPS_ASSURED, reply: undefined }));
+    helped.step(100);
+    expect(node.twin.flows.count).toBe(3);
+  });
+});
