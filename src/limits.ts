@@ -255,3 +255,5 @@ export const PURGE_LOOK_MS = 5000;
 export const PURGE_REST_SHARE = 4;
 /** A replica that is not proven for this long breaks the time; less is a repair. Milliseconds. */
 export const PURGE_SUSPECT_MS = 5000;
+/** After a promote of a hot standby: a slice that gives flows their real timeouts is followed by so many of rest. */
+export const REAL_TIMEOUTS_REST_SHARE = 19;

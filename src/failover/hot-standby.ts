@@ -5,7 +5,7 @@
  *     applied op --> want(slot) --> queue --> injector --> kernel
  *                       walk ---------^     (creates, updates; endings; conflicts)
  */
-import { KERNEL_CHECK_MS } from '../limits.js';
+import { KERNEL_CHECK_MS, REAL_TIMEOUTS_REST_SHARE } from '../limits.js';
 import { DEAD, FRESH, KERNEL, PENDING, REJECTED, SHADOW, TOUCHED } from '../table/slot-bits.js';
 import type { CommitParts } from './commit-work.js';
 import { HeldTimes } from './held-times.js';
@@ -13,6 +13,7 @@ import { HotInjector } from './hot-injector.js';
 import { HotQueue } from './hot-queue.js';
 import { HotWalk } from './hot-walk.js';
 import type { Role, SourceView } from './ports.js';
+import { RealTimeouts } from './real-timeouts.js';
 import { GO_ON, runSlice, WAIT } from './slice.js';
 import { hotSource } from './sources.js';
 
@@ -61,6 +62,8 @@ export class HotStandby {
   #fullSinceMs = -1;
   #nowMs = 0;
   #hasMore = false;
+  #realTimeouts: RealTimeouts | undefined;
+  #restsUntil = 0;
   #followedMs = Number.NEGATIVE_INFINITY;
   /** Events lost when the last audit was clean; -1: none was. */
   #lostAtAudit = -1;
@@ -103,6 +106,7 @@ export class HotStandby {
   step(nowMs: number): 'more' | 'wait' | 'idle' {
     this.#nowMs = nowMs;
     this.#follow(nowMs);
+    if (!this.#isActive) this.#giveRealTimeouts(nowMs);
     if (!this.#isActive || this.#source === undefined) return 'idle';
     runSlice(this.#parts.clock, this.#turn);
     if (this.#hasMore) return 'more';
@@ -192,8 +196,25 @@ export class HotStandby {
     this.#injector.source = -1;
     this.#queue.clear();
     this.#injector.stop();
+    this.#realTimeouts = isActive ? undefined : new RealTimeouts(this.#parts, this.times);
     // As own flows their timers were the kernel's.
     if (isActive) this.times.forgetAll(this.#parts.table.slotLimit);
+  }
+
+  /** A primary's part: its flows had held timeouts. One slice, and then a long rest. */
+  #giveRealTimeouts(nowMs: number): void {
+    const work = this.#realTimeouts;
+    if (work === undefined || nowMs < this.#restsUntil) return;
+    const beganAt = this.#parts.clock();
+    const isDone = work.step(nowMs);
+    this.#restsUntil = nowMs + (this.#parts.clock() - beganAt) * REAL_TIMEOUTS_REST_SHARE;
+    if (!isDone) return;
+    this.#realTimeouts = undefined;
+    if (work.shortened > 0) {
+      this.#parts.log?.('info', 'hot standby: flows have the timeouts of their states', {
+        shortened: work.shortened,
+      });
+    }
   }
 
   #checkRoom(nowMs: number): void {

@@ -494,6 +494,23 @@ describe('a promote of a hot backup', () => {
     expect(node.twin.flows.count).toBe(1050);
   });
 
+  it('gives the flows that nobody used the timeouts of their states afterwards, and touches no other', () => {
+    node.upsert(fw1, udp(1));
+    node.upsert(fw1, udp(2));
+    node.upsert(fw1, tcp(3));
+    node.run();
+    fw1.isAlive = false;
+    node.finish(node.promotion({}, node.hot));
+    expect(leftOf(udp(1))).toBeGreaterThan(800);
+    // A packet of this one has come since: the kernel gave it 120 s, and it must keep them.
+    const used = node.twin.find(makeRecord(udp(2)).m, 0);
+    if (used) used.expiresAt = node.timeMs + 120_000;
+    node.run(1000, 20);
+    expect([leftOf(udp(1)), leftOf(udp(2)), leftOf(tcp(3))]).toEqual([29, 119, 431_999]);
+    expect(node.twin.requests[OP_UPDATE]).toBe(1);
+    expect(node.difference()).toBeUndefined();
+  });
+
   it('judges what a living source says between the scan and the relabel', () => {
     const slots = Array.from({ length: 100 }, (_, i) => node.upsert(fw1, tcp(1000 + i)));
     node.run(200);
