@@ -251,9 +251,10 @@ export class HotInjector implements EndingsOwner {
    * the past, and every acknowledgement of what passed elsewhere would be invalid. No update sets windows, a create does.
    */
   hasOldWindows(slot: number): boolean {
+    // The record is far away in memory, and this is asked of each flow of a promote.
+    if (this.#times.sinceWrite(slot, this.#seconds) !== Number.POSITIVE_INFINITY) return false;
     const { table } = this.#parts;
-    if (table.memory.u8[table.recordAt(slot) + OFF_PROTOCOL] !== IPPROTO_TCP) return false;
-    return this.#times.sinceWrite(slot, this.#seconds) === Number.POSITIVE_INFINITY;
+    return table.memory.u8[table.recordAt(slot) + OFF_PROTOCOL] === IPPROTO_TCP;
   }
 
   #addUpdate(slot: number): void {
