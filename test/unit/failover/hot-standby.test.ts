@@ -119,6 +119,15 @@ describe('a hot backup', () => {
     expect(node.twin.flows.count).toBe(0);
   });
 
+  it('follows nobody where nobody ever was primary', () => {
+    fw1.role = 'backup';
+    fw1.primaryTerm = 0;
+    node.upsert(fw1, tcp(1));
+    node.run(20_000, 100);
+    expect(node.twin.flows.count).toBe(0);
+    expect(node.hot.report.source).toBe('');
+  });
+
   it('follows the last primary when it has died, until somebody takes over', () => {
     node.upsert(fw1, tcp(1));
     fw1.isAlive = false;
@@ -242,7 +251,41 @@ describe('another life of a tuple', () => {
   });
 });
 
+describe('a life that begins between two requests', () => {
+  it('is not deleted in place of the old one: it has another id', () => {
+    node.twin.knobs.sameIdRate = 0;
+    node.upsert(fw1, tcp(1));
+    node.run();
+    node.remove(fw1, tcp(1));
+    node.twin.beforeRequest = (verb) => {
+      const old = node.twin.find(makeRecord(tcp(1)).m, 0);
+      if (verb !== OP_DELETE || old === undefined) return;
+      node.twin.beforeRequest = undefined;
+      node.twin.die(old);
+      node.twin.born(makeRecord(tcp(1)).m, 0);
+    };
+    node.run();
+    expect(node.twin.requests[OP_DELETE]).toBe(1);
+    expect(node.kernelRecord(tcp(1))).toBeDefined();
+    expect(node.table.owner(node.slotOf(tcp(1)))).toBe(OWNER_SELF);
+  });
+});
+
 describe('what this kernel does by itself', () => {
+  it('a change that waits does not overwrite what traffic has done since', () => {
+    node.upsert(fw1, tcp(1));
+    node.run();
+    node.upsert(fw1, tcp(1, { mark: 5 }));
+    const flow = node.twin.find(makeRecord(tcp(1)).m, 0);
+    if (flow === undefined) throw new Error('not injected');
+    node.twin.change(flow, SEEN_PROTOINFO, (m, at) => {
+      m.u8[at + offState(4)] = TCP_CONNTRACK_CLOSE_WAIT;
+    });
+    node.run();
+    expect(stateOf(node.kernelRecord(tcp(1)))).toBe(TCP_CONNTRACK_CLOSE_WAIT);
+    expect(markOf(node.kernelRecord(tcp(1)))).toBe(0);
+  });
+
   it('a flow that traffic touches is left alone until its owner speaks again', () => {
     node.upsert(fw1, tcp(1));
     node.run();
@@ -548,7 +591,7 @@ describe('a promote of a hot backup', () => {
   });
 });
 
-it('FRESH and TOUCHED flows are not in step', () => {
+it('FRESH and TOUCHED flows are not in step, nor those of which a change waits', () => {
   const slot = node.upsert(fw1, tcp(1));
   node.run();
   expect(node.hot.isInStep(slot)).toBe(true);
@@ -557,4 +600,6 @@ it('FRESH and TOUCHED flows are not in step', () => {
     expect(node.hot.isInStep(slot)).toBe(false);
     node.table.clearBits(slot, bit);
   }
+  node.upsert(fw1, tcp(1, { mark: 1 }));
+  expect(node.hot.isInStep(slot)).toBe(false);
 });

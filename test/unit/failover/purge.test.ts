@@ -127,6 +127,20 @@ describe('a purge', () => {
     expect(work.report).toMatchObject({ purged: 0, skipped: { ended: 1 } });
   });
 
+  it('does not hit one that begins at the very last moment: it has another id', () => {
+    node.twin.knobs.sameIdRate = 0;
+    const flow = held(tcp(1));
+    node.twin.beforeRequest = (verb) => {
+      if (verb !== OP_DELETE || flow.place < 0) return;
+      node.twin.die(flow);
+      node.twin.born(makeRecord(tcp(1)).m, 0);
+    };
+    const work = purge();
+    node.finish(work);
+    expect(work.report).toMatchObject({ purged: 0, skipped: { ended: 1 } });
+    expect(inKernel(tcp(1))).toBe(true);
+  });
+
   it('that is stopped leaves what it had not reached, and another one goes on', () => {
     for (let i = 0; i < 1000; i++) held(tcp(1000 + i));
     const first = purge();
