@@ -118,6 +118,8 @@ export class ConntrackdContender implements Contender {
     return (await this.takeOver()).commitMs;
   }
 
+  async guarded(): Promise<void> {}
+
   /** It makes no difference between flows. */
   async learn(): Promise<void> {}
 

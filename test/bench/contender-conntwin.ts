@@ -33,12 +33,14 @@ export class ConntwinContender implements Contender {
   private readonly active: LabDaemon;
   private readonly backup: LabDaemon;
   private readonly fifo: string | undefined;
+  private readonly hasGate: boolean;
 
   constructor(lab: Lab, { failover = {}, hasFifo = false }: ConntwinOptions = {}) {
     const [active, backup] = (['fw1', 'fw2'] as const).map((fw) => {
       const vrrp = hasFifo ? { vrrp_fifo: vrrpPaths(lab, fw).fifo, vrrp_name: 'edge' } : {};
       return new LabDaemon(lab, fw, { failover: { ...failover, ...vrrp } });
     });
+    this.hasGate = failover.gate === 'drop';
     this.active = active;
     this.backup = backup;
     this.fifo = hasFifo ? vrrpPaths(lab, 'fw2').fifo : undefined;
@@ -74,6 +76,13 @@ export class ConntwinContender implements Contender {
     await pause(AUDITS_APART_MS);
     await this.active.auditKernel();
     await pause(CLASSES_TOLD_MS);
+  }
+
+  async guarded(): Promise<void> {
+    if (!this.hasGate) return;
+    await eventually('the gate is up', { withinMs: 5000, everyMs: 1 }, async () => {
+      return (await this.backup.status()).gate.raised > 0;
+    });
   }
 
   async takeOver(): Promise<TakeOver> {

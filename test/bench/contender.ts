@@ -17,6 +17,8 @@ export interface Contender {
   learn(): Promise<void>;
   /** Kills the active side's process. */
   killActive(): Promise<void>;
+  /** Resolves when its gate is up, after takeOver was called; at once where there is none. */
+  guarded(): Promise<void>;
   /** Makes the backup take over, as keepalived would; resolves when what it holds is in its kernel. */
   takeOver(): Promise<TakeOver>;
   /** Longest time its event loop stood still, milliseconds, active and backup; undefined where it does not tell. */

@@ -8,6 +8,7 @@ import { eventually } from '../lab/deadline.js';
 import { Lab } from '../lab/lab.js';
 import { LiveTraffic } from '../lab/live-traffic.js';
 import { program } from '../lab/program.js';
+import { PushTraffic } from '../lab/push-traffic.js';
 import { countResets, resetsSeen } from '../lab/reset-counter.js';
 import type { Contender, TakeOver } from './contender.js';
 import type { FirstFlow } from './first-flow-program.js';
@@ -27,6 +28,8 @@ export interface Scenario {
 /** What came out; NaN where the contender does not tell. Times are milliseconds. */
 export interface FailoverResult {
   readonly survivors: number;
+  /** Of the connections on which the server speaks by itself, where there are some. */
+  readonly pushedSurvivors: number;
   readonly dead: Readonly<Record<string, number>>;
   readonly medianSilenceMs: number;
   readonly longestSilenceMs: number;
@@ -43,6 +46,9 @@ export interface FailoverResult {
   readonly strangers: number;
 }
 
+/** Connections on which the server speaks, where strays are answered. */
+const PUSHED_CONNECTIONS = 50;
+const PUSH_WITHIN_MS = 15_000;
 const SETTLE_POLL_MS = 250;
 const SETTLED_MS = 2000;
 const SETTLE_LIMIT_MS = 120_000;
@@ -86,6 +92,8 @@ export class FailoverRun {
     await contender.start();
     step(`${scenario.connections} connections`);
     const traffic = await LiveTraffic.start(lab, scenario.connections);
+    // Their packets go on coming to the address of SNAT, whatever the client hears.
+    const pushed = scenario.isOpen ? await PushTraffic.start(lab, PUSHED_CONNECTIONS) : undefined;
     step(`${scenario.flows} flows`);
     if (scenario.flows > 0) await generate(lab, 'fw1', 'create', scenario.flows);
     await this.settled();
@@ -99,6 +107,9 @@ export class FailoverRun {
     step('watch');
     await this.talking(traffic);
     const resets = await resetsSeen(lab);
+    // Who only listens does not hear that the server has given up.
+    await pushed?.talks(PUSH_WITHIN_MS).catch(() => undefined);
+    const pushedSurvivors = pushed?.state.talking ?? Number.NaN;
     const report = await traffic.finish();
     await contender.stop();
     step('the kernel alone');
@@ -108,6 +119,7 @@ export class FailoverRun {
     const committed = Number.isNaN(takeOver.committed) ? inKernel : takeOver.committed;
     return {
       survivors: report.alive,
+      pushedSurvivors,
       dead: report.dead,
       medianSilenceMs: report.medianSilenceMs,
       longestSilenceMs: report.longestSilenceMs,
@@ -130,8 +142,9 @@ export class FailoverRun {
     traffic.reset();
     const killed = contender.killActive();
     await Promise.all([lab.cut('fw1'), lab.cutSync('fw1')]);
-    // The role first, the addresses at once after it.
+    // The role first, the addresses at once after it, or once the gate is up.
     const taking = contender.takeOver();
+    await contender.guarded();
     await Promise.all([lab.activate('fw2'), killed]);
     const takeOver = await taking;
     return { takeOver, firstNs: await watch?.end() };

@@ -49,6 +49,7 @@ const SIDES: Readonly<Record<Side, (lab: Lab, scenario: Scenario) => Contender>>
 /** One row of a table: a figure of a result, and what the project set itself for it. */
 const ROWS: readonly [name: string, of: (result: FailoverResult) => number, digits: number][] = [
   ['connections that survived', (r) => r.survivors, 0],
+  ['of 50 on which the server speaks, survived', (r) => r.pushedSurvivors, 0],
   ['longest silence, median connection (s)', (r) => r.medianSilenceMs / 1000, 2],
   ['longest silence, worst connection (s)', (r) => r.longestSilenceMs / 1000, 2],
   ['RSTs that reached a client or the server', (r) => r.resets, 0],
@@ -140,7 +141,7 @@ async function main(): Promise<void> {
   const all: Measured[] = [];
   print(
     `load ${loadavg()[0].toFixed(1)} on ${availableParallelism()} cores at the start; silences count from the cut, ` +
-      'and one TCP retransmission (0.2 s) is the least; addresses move when the other side is told\n',
+      'and one TCP retransmission (0.2 s) is the least; addresses move when the other side is told, and where there is a gate once it is up (keepalived moves them a moment before)\n',
   );
   for (const wanted of sizes) {
     const { flows, note } = flowsThatFit(wanted);
