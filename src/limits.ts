@@ -257,3 +257,11 @@ export const PURGE_REST_SHARE = 4;
 export const PURGE_SUSPECT_MS = 5000;
 /** After a promote of a hot standby: a slice that gives flows their real timeouts is followed by so many of rest. */
 export const REAL_TIMEOUTS_REST_SHARE = 19;
+/**
+ * How long a flow whose translated address left this node is held back, seconds: by who stays primary, for keepalived
+ * says BACKUP some milliseconds after it removed the address; and by a backup, until the new primary has committed.
+ */
+export const AWAY_PRIMARY_S = 10;
+export const AWAY_BACKUP_S = 60;
+/** How long an address that is gone counts as one that left. Milliseconds. */
+export const ADDRESS_LEFT_MS = 10_000;

@@ -89,6 +89,8 @@ export interface CoreOptions {
   readonly purgeAfterMs?: number;
   /** True for flows that end on this machine: they are never purged. */
   readonly isLocal?: (m: Memory, at: number) => boolean;
+  /** True for flows whose source is translated to an address that has just left this machine. */
+  readonly hasLeft?: (m: Memory, at: number) => boolean;
 }
 
 /** What the owner of a core does next: another turn at once, after a moment, or when something comes. */
@@ -152,6 +154,7 @@ export class Core {
       get: (m, at, found) => this.#ask(m, at, found),
       onHelperAtWork: (slot) => this.seqadj.hurry(slot, ports.clock()),
       ...(options.ignore ? { ignore: options.ignore } : {}),
+      ...(options.hasLeft ? { hasLeft: options.hasLeft } : {}),
       ...(options.passes ? { passes: options.passes } : {}),
       ...(options.expectations ? { expectations: options.expectations } : {}),
     });
@@ -195,6 +198,7 @@ export class Core {
     if (isAsked && !hasEvents) this.#emptied++;
     this.#steer(now);
     this.#young?.step(now);
+    this.rules.away.step(Math.floor(now / 1000));
     this.seqadj.step(now);
     this.standby.clear(now);
     const job = this.jobs.step(now);

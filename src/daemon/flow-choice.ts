@@ -16,7 +16,7 @@ export class FlowChoice {
   /** For the event socket. */
   readonly events: EventFilter;
   /** For the core. */
-  readonly options: Pick<CoreOptions, 'ignore' | 'passes' | 'minAgeMs' | 'isLocal'>;
+  readonly options: Pick<CoreOptions, 'ignore' | 'passes' | 'minAgeMs' | 'isLocal' | 'hasLeft'>;
   readonly #own: OwnAddresses;
 
   /**
@@ -35,6 +35,7 @@ export class FlowChoice {
       ignore: (m, at) => filter.ignores(m, at) || (isLocalIgnored && local.isLocal(m, at)),
       // Whatever is replicated, a purge takes none of this machine's own connections.
       isLocal,
+      hasLeft: (m, at) => this.#own.hasLeft(m, at),
       ...(filter.hasMutable ? { passes: (m, at) => filter.passes(m, at) } : {}),
       minAgeMs: replicate.minAgeMs,
     };

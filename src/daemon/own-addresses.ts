@@ -2,6 +2,7 @@
  * The addresses of this network namespace, followed as they change: rtnetlink tells of a change, and then all are read
  * again, because an address is local as long as any interface has it.
  */
+import { performance } from 'node:perf_hooks';
 import { EAGAIN, pinnedBytes } from '../../native/libc.js';
 import { NETLINK_ROUTE, NetlinkSocket } from '../../native/netlink-socket.js';
 import { ReadinessWatcher } from '../../native/readiness.js';
@@ -9,7 +10,8 @@ import { SystemError } from '../../native/system-error.js';
 import { formatAddress } from '../flow/address.js';
 import { LocalFlows } from '../flow/local-flows.js';
 import type { Log } from '../flow/log.js';
-import { ADDRESSES_INTERVAL_MS, OWN_ADDRESSES_MAX } from '../limits.js';
+import type { Memory } from '../flow/record.js';
+import { ADDRESS_LEFT_MS, ADDRESSES_INTERVAL_MS, OWN_ADDRESSES_MAX } from '../limits.js';
 
 // linux/rtnetlink.h
 const RTM_NEWADDR = 20;
@@ -59,6 +61,9 @@ export class OwnAddresses {
   readonly #poll: NodeJS.Timeout;
   #soon: NodeJS.Timeout | undefined;
   #known = '';
+  #addresses = new Map<string, Uint8Array>();
+  /** Addresses that are gone, and until when they count as having left. */
+  readonly #left = new Map<string, { bytes: Uint8Array; untilMs: number }>();
 
   /** Reads the addresses at once. Throws SystemError if they cannot be read. */
   constructor(options: OwnAddressesOptions) {
@@ -90,6 +95,18 @@ export class OwnAddresses {
     this.#listener.close();
   }
 
+  /**
+   * True if the flow's source is translated to an address that has just left. The kernel tells of an address before it
+   * destroys the flows of it, so what waits in the socket now is all there is to know.
+   */
+  hasLeft(m: Memory, at: number): boolean {
+    if (this.#listener.receive(this.#data) !== -EAGAIN) {
+      while (this.#listener.receive(this.#data) !== -EAGAIN);
+      this.#refresh();
+    }
+    return this.local.hasLeft(m, at);
+  }
+
   #changed(): void {
     while (this.#listener.receive(this.#data) !== -EAGAIN);
     this.#soon ??= setTimeout(() => {
@@ -109,12 +126,27 @@ export class OwnAddresses {
   /** Reads all addresses; true if they are others than before. */
   #read(): boolean {
     const own = readAddresses(this.#data);
-    const known = [...own.addresses.map((a) => formatAddress(a, 0, a.length)), ...own.blocks].sort().join();
+    const addresses = new Map(own.addresses.map((a) => [formatAddress(a, 0, a.length), a]));
+    this.#noteLeft(addresses);
+    const known = [...addresses.keys(), ...own.blocks].sort().join();
     if (known === this.#known) return false;
     this.#known = known;
+    this.#addresses = addresses;
     this.local.replace(own.addresses, own.blocks);
     this.#options.log('info', 'own addresses', { addresses: own.addresses.length, blocks: own.blocks });
     return true;
+  }
+
+  #noteLeft(addresses: ReadonlyMap<string, Uint8Array>): void {
+    const now = performance.now();
+    for (const [text, bytes] of this.#addresses) {
+      if (!addresses.has(text) && this.#left.size < OWN_ADDRESSES_MAX)
+        this.#left.set(text, { bytes, untilMs: now + ADDRESS_LEFT_MS });
+    }
+    for (const [text, { untilMs }] of this.#left) {
+      if (addresses.has(text) || untilMs <= now) this.#left.delete(text);
+    }
+    this.local.setLeft([...this.#left.values()].map(({ bytes }) => bytes));
   }
 }
 

@@ -63,12 +63,28 @@ export class LocalFlows {
   #v4 = new AddressSet([], 4);
   #v6 = new AddressSet([], 16);
   #blocks = new AddressBlocks(EVERYWHERE);
+  #left4 = new AddressSet([], 4);
+  #left6 = new AddressSet([], 16);
 
   /** From now on the machine has these addresses (4 or 16 bytes, network order), and blocks that are all its own. */
   replace(addresses: readonly Uint8Array[], blocks: readonly string[] = []): void {
     this.#v4 = new AddressSet(addresses, 4);
     this.#v6 = new AddressSet(addresses, 16);
     this.#blocks = new AddressBlocks([...EVERYWHERE, ...blocks]);
+  }
+
+  /** These addresses were this machine's a moment ago, and are no longer. */
+  setLeft(addresses: readonly Uint8Array[]): void {
+    this.#left4 = new AddressSet(addresses, 4);
+    this.#left6 = new AddressSet(addresses, 16);
+  }
+
+  /** True if the flow's source is translated to an address that has just left this machine. */
+  hasLeft(m: Memory, at: number): boolean {
+    const addr = addressBytes(m, at);
+    const translated = at + offReplyDst(addr);
+    if (isEqual(m, addr, translated, at + OFF_ORIG_SRC)) return false;
+    return (addr === 4 ? this.#left4 : this.#left6).has(m.u32, translated >>> 2);
   }
 
   /** True if the flow of the record at `at` begins or ends on this machine, untranslated at that end. */

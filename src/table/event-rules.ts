@@ -16,10 +16,20 @@ import { IPS_NAT_CLASH } from '../flow/conntrack-enums.js';
 import type { Counters } from '../flow/counters.js';
 import { EVENT_DESTROY, EVENT_NEW, type EventSink } from '../flow/kernel-port.js';
 import { isNewLife, keyEqual, mergeEvent } from '../flow/merge.js';
-import { allocateMemory, HAS_ID, MAX_RECORD_BYTES, type Memory, OFF_HAS, OFF_ID } from '../flow/record.js';
+import {
+  allocateMemory,
+  HAS_ID,
+  HAS_TIMEOUT,
+  MAX_RECORD_BYTES,
+  type Memory,
+  OFF_HAS,
+  OFF_ID,
+} from '../flow/record.js';
+import { AwayFlows } from './away-flows.js';
 import { type ExpectationChoice, ExpectationRules } from './expectation-rules.js';
 import type { FlowTable } from './flow-table.js';
 import {
+  AWAY,
   DEAD,
   DIRTY,
   FRESH,
@@ -29,6 +39,7 @@ import {
   OWNER_UNCLASSIFIED,
   PENDING,
   REJECTED,
+  SHADOW,
   TOUCHED,
 } from './slot-bits.js';
 
@@ -44,6 +55,8 @@ export interface EventRulesOptions {
   passes?(m: Memory, at: number): boolean;
   /** True if the port id is one of this process's own writers. */
   isEcho?(portId: number): boolean;
+  /** True if the address that this flow's source is translated to was this node's a moment ago, and is no longer. */
+  hasLeft?(m: Memory, at: number): boolean;
   /** Asks the kernel for the flow with this original tuple: its record to `found` at 0 and true, or false. */
   get(m: Memory, at: number, found: Memory): boolean;
   /** Which expectations are replicated; all unless told otherwise. */
@@ -65,6 +78,7 @@ export class EventRules implements EventSink {
   /** Events taken so far, echoes included. */
   events = 0;
   readonly expectations: ExpectationRules;
+  readonly away: AwayFlows;
   readonly #options: EventRulesOptions;
   readonly #table: FlowTable;
   readonly #merged = allocateMemory(MAX_RECORD_BYTES);
@@ -75,6 +89,7 @@ export class EventRules implements EventSink {
     this.#table = options.table;
     const { table, counters, expectations: choice } = options;
     const isPrimary = () => options.isPrimary();
+    this.away = new AwayFlows({ table, isPrimary, end: (slot) => this.#bury(slot) });
     this.expectations = new ExpectationRules({
       now: () => options.now(),
       table,
@@ -205,7 +220,21 @@ export class EventRules implements EventSink {
     }
     // Someone else's delete of a peer's flow is respected: hot standby leaves it until the peer's next UPSERT.
     if (portId !== 0 && table.owner(slot) > OWNER_UNCLASSIFIED) table.setBits(slot, TOUCHED);
+    if (portId === 0 && this.#goesAway(slot, m, at)) return;
     this.gone(slot);
+  }
+
+  /** The kernel destroyed an own flow before its time, because the address that it was translated to is gone. */
+  #goesAway(slot: number, m: Memory, at: number): boolean {
+    const table = this.#table;
+    // A DESTROY tells a timeout only of a flow that had some left (FACTS section 6), so what ran out is never asked about.
+    if (table.owner(slot) !== OWNER_SELF || (m.u8[at + OFF_HAS] & HAS_TIMEOUT) === 0) return false;
+    if ((table.bits(slot) & (PENDING | INJECTING | SHADOW)) !== 0) return false;
+    if (this.#options.hasLeft?.(table.memory, table.recordAt(slot)) !== true) return false;
+    if (!this.away.hold(slot, Math.floor(this.#options.now() / 1000))) return false;
+    this.#options.counters.count('event.addressLeft');
+    this.#note(slot);
+    return true;
   }
 
   /** An update of which the table knows no flow, or another life of it: what does the kernel have? */
@@ -261,7 +290,7 @@ export class EventRules implements EventSink {
     // Of an unclassified flow it tells that packets of it pass here.
     const isWaiting = (bits & (PENDING | INJECTING)) !== 0;
     const touched = isWaiting || table.owner(slot) === OWNER_UNCLASSIFIED ? TOUCHED : 0;
-    if ((bits & (DEAD | REJECTED)) !== 0) table.clearBits(slot, DEAD | REJECTED);
+    if ((bits & (DEAD | REJECTED | AWAY)) !== 0) table.clearBits(slot, DEAD | REJECTED | AWAY);
     table.setBits(slot, KERNEL | fresh | touched);
     if (table.owner(slot) === OWNER_UNCLASSIFIED) {
       // Whatever it becomes, it is known as it is now: its image follows until it has an owner.
@@ -282,7 +311,7 @@ export class EventRules implements EventSink {
       table.clearImage(slot);
       table.setOwner(slot, OWNER_SELF);
     }
-    table.clearBits(slot, KERNEL | FRESH | TOUCHED | PENDING | INJECTING | REJECTED);
+    table.clearBits(slot, KERNEL | FRESH | TOUCHED | PENDING | INJECTING | REJECTED | AWAY);
     if (table.hasImage(slot)) table.setBits(slot, DEAD | DIRTY);
     else if (table.auditGeneration === 0) {
       table.remove(slot);

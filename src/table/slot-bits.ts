@@ -29,6 +29,8 @@ export const YOUNG = 1024;
 export const AGED = 2048;
 /** A peer's repair did not name the flow that this kernel still has; with DELETE it was named, and that is not set. */
 export const SWEPT = 4096;
+/** Own, and destroyed by the kernel because its translated address left this node (away-flows.ts). */
+export const AWAY = 8192;
 /** The slot is in use. Managed by the table. */
 export const USED = 0x8000;
 

@@ -6,10 +6,6 @@ import { KINDS } from './kinds.js';
 import { PartyProcess } from './party.js';
 import type { PartyReply } from './party-program.js';
 
-/** Not yet: the kernel ends these flows when their address is taken away, and the stream says so to the backup. */
-const AWAITED = ['tcp4-masquerade'];
-const LIVING_KINDS = KINDS.map(({ name }) => name).filter((name) => !AWAITED.includes(name));
-
 /** A kind over both programs. */
 export interface KindTotal {
   readonly kind: string;
@@ -46,7 +42,11 @@ export class AllTraffic {
   }
 
   /** Starts the programs and opens `count` connections of each kind. Throws TrafficLostError if some do not come. */
-  static async open(lab: Lab, count: number, kinds: readonly string[] = LIVING_KINDS): Promise<AllTraffic> {
+  static async open(
+    lab: Lab,
+    count: number,
+    kinds: readonly string[] = KINDS.map(({ name }) => name),
+  ): Promise<AllTraffic> {
     const traffic = new AllTraffic(lab, count, kinds);
     await traffic.#ask('listen');
     await traffic.#ask('open');

@@ -60,3 +60,20 @@ describe('own addresses', () => {
     expect(isLocal(tuple('10.1.0.9', '10.78.0.1'))).toBe(false);
   });
 });
+
+describe('an address that left', () => {
+  const hasLeft = (original: TupleDescription, reply?: TupleDescription) =>
+    local.hasLeft(makeRecord({ ...original, protocol: 'udp', ...(reply ? { reply } : {}) }).m, 0);
+
+  it.each([
+    ['a flow translated to it', true, tuple('10.1.0.9', '10.2.0.9'), tuple('10.2.0.9', '10.2.0.254')],
+    ['one translated to another', false, tuple('10.1.0.9', '10.2.0.9'), tuple('10.2.0.9', '10.2.0.1')],
+    ['one that it began itself', false, tuple('10.2.0.254', '10.2.0.9'), undefined],
+    ['one over IPv6', true, tuple('fd00::9', 'fd01::9'), tuple('fd01::9', 'fd01::254')],
+  ])('%s goes with it: %s', (_name, expected, original, reply) => {
+    local.setLeft([parseAddress('10.2.0.254')!, parseAddress('fd01::254')!]);
+    expect(hasLeft(original, reply)).toBe(expected);
+    local.setLeft([]);
+    expect(hasLeft(original, reply)).toBe(false);
+  });
+});

@@ -28,6 +28,9 @@ let isPrimary: boolean;
 const STOPPED_MARK = 77;
 let ignored: number;
 let peer: number;
+let clockMs: number;
+/** The address that flows are translated to has just left this node. */
+let isAddressGone: boolean;
 
 const flow = (more: Partial<FlowDescription> = {}) => numberedFlow(1, more);
 const key = ({ m }: RecordInMemory) => [...m.u8.subarray(12, 28)].join();
@@ -72,11 +75,14 @@ beforeEach(() => {
   kernel = new Map();
   isPrimary = true;
   ignored = 0;
+  clockMs = 7_500;
+  isAddressGone = false;
   peer = table.owners.add('fw2', incarnationOf(2));
   rules = new EventRules({
     table,
     counters,
-    now: () => 7_500,
+    now: () => clockMs,
+    hasLeft: () => isAddressGone,
     isPrimary: () => isPrimary,
     ignore: (m, at) => ignored !== 0 && m.u32[(at + 44) >>> 2] === ignored,
     passes: (m, at) => m.u32[(at + 44) >>> 2] !== STOPPED_MARK,
@@ -403,5 +409,74 @@ describe('what is not to be believed', () => {
     few.event(EVENT_NEW, flow().m, 0, SEEN_ALL, 0, 0);
     few.event(EVENT_NEW, numberedFlow(3).m, 0, SEEN_ALL, 0, 0);
     expect([full.count, counters.get('table.full')]).toEqual([1, 1]);
+  });
+});
+
+describe('a DESTROY by the kernel of a flow whose translated address left this node', () => {
+  /** As the kernel tells of a flow that it destroys before its time. */
+  const early = flow({ timeout: 100 });
+
+  beforeEach(() => {
+    isAddressGone = true;
+    send(EVENT_NEW, flow());
+    flush();
+  });
+
+  it('is held back: the slot stays with its image, without KERNEL, and nothing is said of it', () => {
+    send(EVENT_DESTROY, early);
+    expect(bits(slot())).toBe(bit.AWAY);
+    expect(table.hasImage(slot())).toBe(true);
+    expect(table.dirtyCount).toBe(0);
+    expect(counters.get('event.addressLeft')).toBe(1);
+  });
+
+  it('ends after ten seconds on who is still primary, and not before', () => {
+    send(EVENT_DESTROY, early);
+    rules.away.step(16);
+    expect(bits(slot())).toBe(bit.AWAY);
+    rules.away.step(17);
+    expect(bits(slot())).toBe(bit.DEAD | bit.DIRTY);
+    expect(rules.away.waiting).toBe(0);
+  });
+
+  it('waits on a backup for the new primary, a minute at most', () => {
+    send(EVENT_DESTROY, early);
+    isPrimary = false;
+    rules.away.step(66);
+    expect(bits(slot())).toBe(bit.AWAY);
+    rules.away.step(67);
+    expect(bits(slot())).toBe(bit.DEAD | bit.DIRTY);
+  });
+
+  it('is the new primary’s once it was given away, and does not end then', () => {
+    send(EVENT_DESTROY, early);
+    table.setOwner(slot(), peer);
+    rules.away.step(1000);
+    expect(table.owner(slot())).toBe(peer);
+    expect(bits(slot())).toBe(0);
+    expect(table.hasImage(slot())).toBe(true);
+  });
+
+  it('is over when the tuple lives again here', () => {
+    send(EVENT_DESTROY, early);
+    send(EVENT_NEW, flow({ mark: 4 }));
+    expect(bits(slot())).toBe(bit.KERNEL | bit.DIRTY);
+    rules.away.step(1000);
+    expect(bits(slot()) & bit.KERNEL).toBe(bit.KERNEL);
+  });
+
+  it.each([
+    ['of a flow that ran out', () => send(EVENT_DESTROY, flow())],
+    ['by somebody’s command', () => send(EVENT_DESTROY, early, { port: 5 })],
+    [
+      'while the address is still here',
+      () => {
+        isAddressGone = false;
+        send(EVENT_DESTROY, early);
+      },
+    ],
+  ])('is not held back %s', (_name, destroy) => {
+    destroy();
+    expect(bits(slot())).toBe(bit.DEAD | bit.DIRTY);
   });
 });
