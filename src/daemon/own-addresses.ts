@@ -61,6 +61,8 @@ export class OwnAddresses {
   readonly #poll: NodeJS.Timeout;
   #soon: NodeJS.Timeout | undefined;
   #known = '';
+  /** Something changed since the addresses were read. */
+  #isOld = false;
   #addresses = new Map<string, Uint8Array>();
   /** Addresses that are gone, and until when they count as having left. */
   readonly #left = new Map<string, { bytes: Uint8Array; untilMs: number }>();
@@ -100,15 +102,19 @@ export class OwnAddresses {
    * destroys the flows of it, so what waits in the socket now is all there is to know.
    */
   hasLeft(m: Memory, at: number): boolean {
-    if (this.#listener.receive(this.#data) !== -EAGAIN) {
-      while (this.#listener.receive(this.#data) !== -EAGAIN);
-      this.#refresh();
-    }
+    this.#listen();
+    if (this.#isOld) this.#refresh();
     return this.local.hasLeft(m, at);
   }
 
+  /** Reads the socket to empty; what it tells is only that something changed. */
+  #listen(): void {
+    while (this.#listener.receive(this.#data) !== -EAGAIN) this.#isOld = true;
+  }
+
   #changed(): void {
-    while (this.#listener.receive(this.#data) !== -EAGAIN);
+    this.#listen();
+    this.#isOld = true;
     this.#soon ??= setTimeout(() => {
       this.#soon = undefined;
       this.#refresh();
@@ -116,6 +122,8 @@ export class OwnAddresses {
   }
 
   #refresh(): void {
+    // Before the reading: what changes meanwhile is told again.
+    this.#isOld = false;
     try {
       if (this.#read()) this.#options.onChange();
     } catch (error) {
