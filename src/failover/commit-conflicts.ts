@@ -1,6 +1,7 @@
 /** The part of a commit that looks at flows one by one: what does the kernel have there, and what follows? */
 import { IPPROTO_GRE, IPS_FIXED_TIMEOUT } from '../flow/conntrack-enums.js';
 import { KernelBatch, OP_CREATE, OP_DELETE, OP_GET, OP_GET_REPLY, OP_UPDATE } from '../flow/kernel-port.js';
+import { writeMasterKey } from '../flow/master.js';
 import { durableEqual, keyEqual } from '../flow/merge.js';
 import {
   addressBytes,
@@ -106,10 +107,20 @@ export class CommitConflicts {
       work.reject(slot, 'refused');
       return;
     }
-    // The master may be one of those that wait for room.
-    if (work.late.length > 0 && work.putOff(slot)) return;
+    // The master may be one of those that wait, for their turn or for room.
+    if (this.#isMasterWaiting(slot) && work.giveBack(slot)) return;
+    if ((work.late.length > 0 || this.#isMasterWaiting(slot)) && work.putOff(slot)) return;
     work.dropMaster(slot);
     work.enqueue(slot, STAGE_CREATE);
+  }
+
+  #isMasterWaiting(slot: number): boolean {
+    const work = this.#work;
+    const { table } = work.parts;
+    const at = table.recordAt(slot);
+    writeMasterKey(table.memory, at, findPart(table.memory, at, PART_MASTER), this.#goal);
+    const master = table.find(this.#goal, 0);
+    return master >= 0 && work.isPending(master) && (table.bits(master) & KERNEL) === 0;
   }
 
   #afterGet(i: number): void {

@@ -113,6 +113,8 @@ export class CommitWork {
   readonly isTakeover: boolean;
   /** Flows that are in the kernel, and wait for the events that are older than that. */
   readonly settling = new CommitQueue();
+  /** The order of the flows that are to be created is made. */
+  isListed = false;
   readonly #marks: Uint16Array;
   #emptiedBefore = 0;
   /** How many of `settling` may be settled. */
@@ -208,6 +210,17 @@ export class CommitWork {
     return true;
   }
 
+  /**
+   * Puts the flow back to where the list will have it, behind its master; false if the list is made. (Its kernel flow
+   * may have been found by the dump, before any master was created.)
+   */
+  giveBack(slot: number): boolean {
+    if (this.isListed) return false;
+    this.#marks[slot] &= ~QUEUED;
+    this.parts.table.clearBits(slot, INJECTING);
+    return true;
+  }
+
   /** Puts the flow off to the end; false if that was done once already. */
   putOff(slot: number): boolean {
     if (this.has(slot, RETRIED)) return false;
@@ -265,7 +278,11 @@ export class CommitWork {
 
   /** The kernel took the request that creates the flow, with the record at `at`. */
   created(slot: number, m: Memory, at: number): void {
-    if (this.isOwn && this.has(slot, NO_MASTER | NO_HELPER | FIXED)) this.follow(slot, m, at);
+    if (this.isOwn && this.has(slot, NO_MASTER | NO_HELPER | FIXED)) {
+      this.follow(slot, m, at);
+      // Whose flow it is never changes in a life, so to the peers it is another one.
+      if (this.has(slot, NO_MASTER)) this.parts.table.setBits(slot, FRESH);
+    }
     if (this.isOwn) forgetId(this.parts.table.memory, this.parts.table.recordAt(slot));
     this.maybeCreated(slot);
     this.inKernel(slot, OUTCOME_KEPT);

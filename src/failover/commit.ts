@@ -8,7 +8,7 @@
  */
 import { DUMP_MORE, DUMP_PENDING, KernelBatch, OP_CREATE, OP_DELETE } from '../flow/kernel-port.js';
 import { durableEqual, immutableEqual } from '../flow/merge.js';
-import { HAS_ID, type Memory, OFF_HAS } from '../flow/record.js';
+import { copyId, HAS_ID, type Memory, OFF_HAS } from '../flow/record.js';
 import { BULK_MIN_FLOWS, COMMIT_SETTLE_MS, INJECT_BATCH } from '../limits.js';
 import { KERNEL, TOUCHED } from '../table/slot-bits.js';
 import { CommitConflicts } from './commit-conflicts.js';
@@ -16,7 +16,7 @@ import { CommitOrder } from './commit-order.js';
 import { STAGE_CREATE, STAGE_GET } from './commit-queue.js';
 import { type CommitWork, HELD, OUTCOME_KEPT } from './commit-work.js';
 import { ENOENT } from './errno.js';
-import { copyId, copyVolatile } from './kernel-truth.js';
+import { copyVolatile } from './kernel-truth.js';
 import { DONE, GO_ON, WAIT } from './slice.js';
 
 /** Slots looked at in one turn of a scan. */
@@ -44,6 +44,7 @@ export class Commit {
     this.#work = work;
     this.#conflicts = new CommitConflicts(work);
     this.phase = hasDump ? 'dump' : 'order';
+    work.isListed = false;
   }
 
   /** Does a little; GO_ON or DONE. */
@@ -131,6 +132,7 @@ export class Commit {
       if (!this.#order.add(slot, nowS)) work.enqueue(slot, STAGE_CREATE);
     }
     if (this.#at < table.slotLimit) return GO_ON;
+    work.isListed = true;
     this.phase = 'sort';
     return GO_ON;
   }

@@ -4,7 +4,7 @@
  */
 import type { Counters } from '../flow/counters.js';
 import { durableEqual, isNewLife, keepProtoinfo } from '../flow/merge.js';
-import { HAS_ID, lengthOf, type Memory, OFF_HAS, OFF_ID, OFF_TIMEOUT } from '../flow/record.js';
+import { copyId, lengthOf, type Memory, OFF_HAS, OFF_ID, OFF_TIMEOUT } from '../flow/record.js';
 import type { FlowTable } from '../table/flow-table.js';
 import { DEAD, FRESH, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
 
@@ -79,6 +79,8 @@ export class KernelTruth {
     const table = this.#table;
     const isEqual = durableEqual(table.memory, table.recordAt(slot), m, at);
     if (isEqual || !this.#isPrimary()) {
+      // The life that the kernel shows now, or its DESTROY would be taken for another one's.
+      copyId(m, at, table.memory, table.recordAt(slot));
       table.setBits(slot, KERNEL);
       return isEqual ? ROW_EQUAL : ROW_HELD;
     }
@@ -106,11 +108,5 @@ export function copyVolatile(from: Memory, fromAt: number, to: Memory, toAt: num
   if (lengthOf(from, fromAt) !== lengthOf(to, toAt)) throw new RangeError('records differ in length');
   to.u8[toAt + OFF_HAS] = from.u8[fromAt + OFF_HAS];
   to.u32[(toAt + OFF_TIMEOUT) >>> 2] = from.u32[(fromAt + OFF_TIMEOUT) >>> 2];
-  to.u32[(toAt + OFF_ID) >>> 2] = from.u32[(fromAt + OFF_ID) >>> 2];
-}
-
-/** Copies the id that this kernel gave the flow, if it is known. */
-export function copyId(from: Memory, fromAt: number, to: Memory, toAt: number): void {
-  to.u8[toAt + OFF_HAS] = (to.u8[toAt + OFF_HAS] & ~HAS_ID) | (from.u8[fromAt + OFF_HAS] & HAS_ID);
   to.u32[(toAt + OFF_ID) >>> 2] = from.u32[(fromAt + OFF_ID) >>> 2];
 }

@@ -86,17 +86,20 @@ export class SourceFlows {
     const owner = table.owner(slot);
     if (this.isSource[owner] === 1) {
       if ((bits & SHADOW) !== 0) this.#resolve(slot);
-      else if (table.hasImage(slot)) {
-        // Our own stream has said nothing of it yet.
-        table.clearImage(slot);
-        table.setOwner(slot, OWNER_SELF);
-        table.markDirty(slot);
-        this.#work.pend(slot);
-      }
+      else if (table.hasImage(slot)) this.#takeLate(slot);
     } else if (owner === OWNER_SELF && (bits & (SHADOW | PENDING)) === 0) {
       if ((bits & KERNEL) === 0) this.#work.pend(slot);
       else if (!table.hasImage(slot)) table.markDirty(slot);
     }
+  }
+
+  /** It becomes own one by one: our own stream has said nothing of it yet. */
+  #takeLate(slot: number): void {
+    const table = this.#table;
+    table.clearImage(slot);
+    table.setOwner(slot, OWNER_SELF);
+    table.markDirty(slot);
+    this.#work.pend(slot);
   }
 
   #pend(slot: number): void {
@@ -147,7 +150,8 @@ export class SourceFlows {
     }
     if (owner > OWNER_UNCLASSIFIED) {
       table.clearBits(shadow, SHADOW);
-      this.#pend(shadow);
+      if (this.#isLate) this.#takeLate(shadow);
+      else this.#pend(shadow);
       return;
     }
     this.#joinInto(visible, shadow);

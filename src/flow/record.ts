@@ -156,3 +156,9 @@ export function copyRecord(src: Memory, from: number, dst: Memory, to: number): 
   while (i < end) b[j++] = a[i++];
   return length;
 }
+
+/** Copies the ct id from one record to another, or that none is known. */
+export function copyId(src: Memory, from: number, dst: Memory, to: number): void {
+  dst.u8[to + OFF_HAS] = (dst.u8[to + OFF_HAS] & ~HAS_ID) | (src.u8[from + OFF_HAS] & HAS_ID);
+  dst.u32[(to + OFF_ID) >>> 2] = src.u32[(from + OFF_ID) >>> 2];
+}

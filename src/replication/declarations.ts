@@ -150,6 +150,8 @@ export class Declarations {
     if (y.next < y.limit) return false;
     this.#yield = undefined;
     this.#yieldExpectations(y.peer);
+    // A MARK that came meanwhile has judged what it was before.
+    this.#self.suspect(y.peer, 'stream.declared');
     this.#self.tell('yielded', y.peer);
     return true;
   }
@@ -177,7 +179,15 @@ export class Declarations {
   /** A backup waits as long as the new primary's commit lasts. */
   #wait(): void {
     const waiting = this.#waiting;
+    if (waiting !== undefined && !waiting.isDue && waiting.peer.role !== 'primary') {
+      // It stepped back in the middle, and will never say that it is done.
+      this.#waiting = undefined;
+      waiting.peer.absorbedUntil = 0;
+      return;
+    }
     if (waiting === undefined || this.#self.role === 'primary' || !waiting.peer.isAlive) return;
+    // Where nothing is sent again its last word may be lost, and nobody waits for it for ever.
+    if (waiting.peer.mode !== 'reliable') return;
     waiting.peer.absorbedUntil = this.#self.ports.now() + ABSORBED_MS;
   }
 
@@ -244,6 +254,8 @@ export class Declarations {
     const sequence = this.#sequence();
     const { table, log } = this.#self.ports;
     log('info', 'a peer took over flows of this node', { node: peer.node, cut, sequence });
+    // It may have gone on for long since it declared (this node had to be demoted first): a MARK is to prove it.
+    this.#self.suspect(peer, 'stream.declared');
     this.#taken.clear();
     if (this.#self.ports.now() < this.#self.handsOverUntil) this.#handOver();
     this.#yield = { peer, stamp, next: 0, limit: Number.isNaN(stamp) ? 0 : table.slotLimit };

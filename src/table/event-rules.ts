@@ -18,6 +18,7 @@ import { EVENT_DESTROY, EVENT_NEW, type EventSink } from '../flow/kernel-port.js
 import { isNewLife, keyEqual, mergeEvent } from '../flow/merge.js';
 import {
   allocateMemory,
+  copyId,
   HAS_ID,
   HAS_TIMEOUT,
   MAX_RECORD_BYTES,
@@ -201,6 +202,8 @@ export class EventRules implements EventSink {
       this.#insert(now, 0, isOther ? FRESH : 0);
       return;
     }
+    // Of the life that the kernel has now: its DESTROY must be known by it.
+    copyId(now, 0, table.memory, table.recordAt(slot));
     table.setBits(slot, KERNEL | TOUCHED);
     this.#note(slot);
   }

@@ -13,6 +13,7 @@
  */
 import {
   addressBytes,
+  copyId,
   copyRecord,
   keyBytes,
   lengthOf,
@@ -24,7 +25,18 @@ import { TABLE_FLOWS_MAX } from '../limits.js';
 import { ExpectationTable } from './expectation-table.js';
 import { SEGMENTS, SegmentIndex } from './segment-index.js';
 import { SLAB_BYTES_MAX } from './slab.js';
-import { DEAD, DIRTY, FRESH, KEPT, KERNEL, OWNER_SELF, SHADOW, USED } from './slot-bits.js';
+import {
+  DEAD,
+  DIRTY,
+  FRESH,
+  KEPT,
+  KERNEL,
+  OWNER_SELF,
+  OWNER_UNCLASSIFIED,
+  PENDING,
+  SHADOW,
+  USED,
+} from './slot-bits.js';
 import { MANAGED_BITS, SlotTable } from './slot-table.js';
 import { SLOT_WORDS, WORD_HASH, WORD_RECORD } from './slots.js';
 import { Tombstones } from './tombstones.js';
@@ -210,7 +222,10 @@ export class FlowTable extends SlotTable {
     let kernel = 0;
     if ((mask & bits & SHADOW) !== 0) {
       const visible = this.find(this.memory, this.recordAt(slot));
-      if (visible >= 0) kernel = this.#hide(visible) & ~mask;
+      if (visible >= 0) {
+        this.#giveId(visible, slot);
+        kernel = this.#hide(visible) & ~mask;
+      }
     }
     this.change(slot, (bits & ~(mask & ~MANAGED_BITS)) | kernel);
   }
@@ -280,16 +295,24 @@ export class FlowTable extends SlotTable {
     if (!this.setRecord(slot, m, at)) return -1;
     const before = this.bits(slot);
     // Cleared first, so that the slot becomes visible the usual way. What is queued stays queued.
-    if ((bits & SHADOW) === 0 && (before & SHADOW) !== 0) this.clearBits(slot, SHADOW);
+    if ((bits & SHADOW) === 0 && (before & SHADOW) !== 0) {
+      this.clearBits(slot, SHADOW);
+      copyId(m, at, this.memory, this.recordAt(slot));
+    }
     const kernel = (bits & SHADOW) === 0 ? this.bits(slot) & KERNEL : 0;
     this.change(slot, (before & (MANAGED_BITS | DIRTY)) | (bits & ~MANAGED_BITS) | kernel);
     return slot;
   }
 
-  /** The visible slot becomes a shadow; returns the KERNEL bit that it gives up. */
+  /**
+   * The visible slot becomes a shadow; returns the KERNEL bit that it gives up. A peer's flow of which its stream no
+   * longer speaks was there for the kernel alone: as a shadow it would be nobody's, and come back when it is one no more.
+   */
   #hide(slot: number): number {
     const bits = this.bits(slot);
     this.change(slot, (bits | SHADOW) & ~KERNEL);
+    const isPeers = this.owner(slot) > OWNER_UNCLASSIFIED;
+    if (isPeers && !this.hasImage(slot) && (bits & (PENDING | KEPT)) === 0) this.#discard(slot);
     return bits & KERNEL;
   }
 
@@ -302,9 +325,15 @@ export class FlowTable extends SlotTable {
     this.owners.countSlot(this.slots.rawOwner(slot), USED, -1);
     this.#index.delete(slot);
     const record = this.recordAt(slot);
+    if (heir >= 0) this.#giveId(slot, heir);
     this.slab.release(record, lengthOf(this.memory, record));
     this.slots.give(slot);
     if (heir >= 0) this.change(heir, (this.bits(heir) & ~SHADOW) | (bits & KERNEL));
+  }
+
+  /** The ct id goes with the KERNEL bit: by it the flow's DESTROY is known. */
+  #giveId(from: number, to: number): void {
+    copyId(this.memory, this.recordAt(from), this.memory, this.recordAt(to));
   }
 
   /** Which shadow of the slot's key becomes visible when the slot goes: own, then living, then dead; or -1. */
@@ -331,6 +360,7 @@ export class FlowTable extends SlotTable {
     const lo = this.imageLo(twin);
     const hi = this.imageHi(twin);
     const bits = this.bits(twin);
+    this.#giveId(slot, twin);
     if ((bits & DEAD) === 0) this.setRecord(slot, this.memory, this.recordAt(twin));
     this.setChangedAt(slot, this.changedAt(twin), this.changedTime(twin));
     this.#discard(twin);
@@ -362,7 +392,10 @@ export class FlowTable extends SlotTable {
       const dirty = to === OWNER_SELF ? DIRTY : 0;
       this.change(kept, (this.bits(kept) & ~DEAD) | FRESH | dirty);
     }
+    const waits = this.bits(gone) & PENDING;
     this.#discard(gone);
+    // A commit has either of them on its list, and takes the record that stands.
+    if (waits !== 0) this.change(kept, this.bits(kept) | waits);
   }
 
   #letGo(slot: number): void {

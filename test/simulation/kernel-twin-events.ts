@@ -2,6 +2,7 @@
 
 import { cloneExpectation } from '../../src/flow/expectation.js';
 import {
+  EVENT_DESTROY,
   type EventSink,
   SEEN_HELPER,
   SEEN_LABELS,
@@ -28,13 +29,20 @@ export const SEEN_EVERYTHING =
   SEEN_SYNPROXY |
   SEEN_MASTER;
 
+/** Of whom an event tells. */
+interface EventSubject {
+  /** It was told of. */
+  isShown: boolean;
+  isEndShown: boolean;
+}
+
 interface QueuedEvent {
   readonly kind: number;
   readonly m: Memory;
   readonly seen: number;
   readonly portId: number;
   readonly status: number;
-  readonly flow: object;
+  readonly flow: EventSubject | undefined;
   readonly isExpectation?: boolean;
 }
 
@@ -81,7 +89,7 @@ export class EventQueue {
   }
 
   /** True if the end of such a flow was not delivered yet: until then the kernel keeps its memory (and so its id). */
-  isOwed(isIt: (flow: object) => boolean): boolean {
+  isOwed(isIt: (flow: EventSubject | undefined) => boolean): boolean {
     return this.#undelivered.some((event) => isIt(event.flow));
   }
 
@@ -93,7 +101,7 @@ export class EventQueue {
     seen: number,
     portId: number,
     status: number,
-    flow: object,
+    flow: EventSubject,
     isDestroy: boolean,
   ): boolean {
     const event = { kind, m: cloneRecord(m, at), seen, portId, status, flow };
@@ -121,13 +129,17 @@ export class EventQueue {
       return;
     }
     const copy = cloneExpectation(m, 0);
-    this.#events.push({ kind, m: copy, seen: 0, portId, status: 0, flow: copy, isExpectation: true });
+    this.#events.push({ kind, m: copy, seen: 0, portId, status: 0, flow: undefined, isExpectation: true });
   }
 
   /** Hands over at most `limit` events; true if more are queued. */
   drain(sink: EventSink, limit: number): boolean {
     for (let i = 0; i < limit && this.#head < this.#events.length; i++) {
       const event = this.#events[this.#head++];
+      if (event.flow !== undefined) {
+        if (event.kind === EVENT_DESTROY) event.flow.isEndShown = true;
+        else event.flow.isShown = true;
+      }
       if (event.isExpectation) sink.expectation?.(event.kind, event.m, 0, event.portId);
       else sink.event(event.kind, event.m, 0, event.seen, event.portId, event.status);
     }

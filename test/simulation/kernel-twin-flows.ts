@@ -35,6 +35,11 @@ export interface TwinFlow {
   owesNew: boolean;
   /** Handed to a flow table: dumps and answers tell neither its protoinfo nor its timeout. */
   isOffloaded?: boolean;
+  /** Whether anything of this very life was shown to who listens or asks: no id tells lives apart (F1). */
+  isShown: boolean;
+  /** Whether its end was told. */
+  isEndShown: boolean;
+  readonly bornAt: number;
 }
 
 function tupleKey(m: Memory, l4At: number, addressesAt: number, at: number, zone: number): string {

@@ -64,7 +64,7 @@ function helperOf(m: Memory, at: number): string | undefined {
 }
 
 /** NAT bits as the kernel sets them: from what differs between the reply tuple and the inverse. */
-function natBits(m: Memory, at: number): number {
+export function natBits(m: Memory, at: number): number {
   if (replyIsInverse(m, at)) return 0;
   const addr = addressBytes(m, at);
   const reply = inverseL4(m.u8[at + OFF_PROTOCOL], m.u32[(at + offReplyL4(addr)) >>> 2]);

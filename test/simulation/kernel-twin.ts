@@ -104,6 +104,10 @@ export class KernelTwin implements KernelPort {
   beforeRequest: ((verb: number, m: Memory, at: number) => void) | undefined;
   /** Called at each call of the port (its name), for tests that crash at every effect. */
   beforeCall: ((call: string) => void) | undefined;
+  /** Called after each request of our own batches, with what it came to. */
+  afterRequest: ((verb: number, m: Memory, at: number, errno: number) => void) | undefined;
+  /** Called when a flow ends by itself, by a packet, or by another program. */
+  onEnd: ((flow: TwinFlow) => void) | undefined;
   /** Errno forced on the next requests of a verb; -1 loses the answer of a request that was carried out. */
   readonly forced: { verb: number; errno: number; times: number }[] = [];
   /** Requests carried out, by verb. */
@@ -184,6 +188,7 @@ export class KernelTwin implements KernelPort {
   /** A flow ends (DESTROY). */
   die(flow: TwinFlow, portId = 0): void {
     if (flow.place < 0) return;
+    this.onEnd?.(flow);
     this.emit(EVENT_DESTROY, flow, SEEN_STATUS, portId);
     this.flows.remove(flow);
     this.expectations.masterGone(flow);
@@ -257,6 +262,7 @@ export class KernelTwin implements KernelPort {
     for (let i = 0; i < batch.count; i++) {
       this.beforeRequest?.(batch.verb[i], batch.memory, batch.at[i]);
       this.#carryOut(batch, i, undefined);
+      this.afterRequest?.(batch.verb[i], batch.memory, batch.at[i], batch.errno[i]);
       if (batch.errno[i] > 0) errors++;
     }
     if (errors > this.knobs.answersMax) this.#loseAnswers(batch);
@@ -328,6 +334,9 @@ export class KernelTwin implements KernelPort {
       place: -1,
       owedSeen: 0,
       owesNew: false,
+      isShown: false,
+      isEndShown: false,
+      bornAt: this.now(),
     };
     this.flows.add(flow);
     return flow;
@@ -392,7 +401,8 @@ export class KernelTwin implements KernelPort {
   #nextId(original: string): number {
     this.#lives++;
     const before = this.#ids.get(original);
-    const isHeld = this.queue.waiting > 0 && this.queue.isOwed((f) => (f as TwinFlow).original === original);
+    const isHeld =
+      this.queue.waiting > 0 && this.queue.isOwed((f) => (f as TwinFlow | undefined)?.original === original);
     if (before !== undefined && !isHeld && this.random() < this.knobs.sameIdRate) return before;
     const id = Math.imul(this.#lives, 0x9e3779b1) >>> 0 || 1;
     this.#ids.set(original, id);
@@ -409,6 +419,7 @@ export class KernelTwin implements KernelPort {
         continue;
       }
       this.writeRow(flow, this.#scratch, 0);
+      flow.isShown = true;
       const row = cloneRecord(this.#scratch, 0);
       rows.push(row);
       if (this.random() < this.knobs.twiceRate) rows.push(row);
@@ -442,6 +453,7 @@ export class KernelTwin implements KernelPort {
     if (flow === undefined) return 2; // ENOENT
     const at = i * BATCH_STRIDE_BYTES;
     this.writeRow(flow, batch.found, at);
+    flow.isShown = true;
     batch.foundAt[i] = at;
     return 0;
   }

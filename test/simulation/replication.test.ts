@@ -358,6 +358,38 @@ describe('a takeover', () => {
     expect(b.conflicts.length).toBeGreaterThanOrEqual(20);
   });
 
+  it('that is told long after leaves a replica that is to be proven anew', () => {
+    const cluster = new SimCluster(54);
+    const [a, b] = startAll(cluster, ['a', 'b']);
+    for (let n = 0; n < 400; n++) a.create(n, 3);
+    quiet(cluster);
+    cluster.isChecking = false;
+    promote(cluster, b, 'a', 2);
+    cluster.run(10_000);
+    expect(a.replicator.peers()[0].myVerdict).toBe('proven');
+    a.replicator.setRole('backup', 1);
+    cluster.runUntil(() => a.events.some((e) => e.type === 'yielded'), 1000, 'a yielded');
+    expect(a.replicator.peers()[0].myVerdict).toBe('suspect');
+    quiet(cluster, 10_000);
+    cluster.expectEqual();
+  });
+
+  it('that stops in the middle leaves the peers nothing to wait for', () => {
+    const cluster = new SimCluster(55);
+    const [a, b] = startAll(cluster, ['a', 'b']);
+    for (let n = 0; n < 400; n++) a.create(n, 3);
+    quiet(cluster);
+    cluster.isChecking = false;
+    const [source] = b.replicator.peers();
+    b.replicator.setRole('primary', 2);
+    const seeds = [{ node: 'a', incarnation: source.incarnation }];
+    b.replicator.declare({ seeds, term: 2, stage: 'begun' });
+    cluster.run(100);
+    b.replicator.setRole('backup', 2);
+    const bOfA = () => a.replicator.peers()[0];
+    cluster.runUntil(() => bOfA().role === 'backup' && bOfA().myVerdict === 'proven', 3000, 'a proved b');
+  });
+
   it('over a cut link is heard of when the link is mended, and the old primary hands over all the same', () => {
     const cluster = new SimCluster(53);
     const [a, b] = startAll(cluster, ['a', 'b']);

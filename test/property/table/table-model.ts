@@ -1,5 +1,15 @@
 /** The flow table in its plainest form: a list of entries, searched from end to end. */
-import { DEAD, DIRTY, FRESH, KEPT, KERNEL, OWNER_SELF, SHADOW } from '../../../src/table/slot-bits.js';
+import {
+  DEAD,
+  DIRTY,
+  FRESH,
+  KEPT,
+  KERNEL,
+  OWNER_SELF,
+  OWNER_UNCLASSIFIED,
+  PENDING,
+  SHADOW,
+} from '../../../src/table/slot-bits.js';
 
 export interface Entry {
   slot: number;
@@ -117,7 +127,9 @@ export class TableModel {
         kept.variant = gone.variant;
         this.setAll(kept, (kept.bits & ~DEAD) | FRESH | (to === OWNER_SELF ? DIRTY : 0));
       }
+      const waits = gone.bits & PENDING;
       this.discard(gone, () => visibleSlot(gone.key));
+      this.setAll(kept, kept.bits | waits);
     }
     for (const entry of this.entries) {
       if (entry.owner !== from) continue;
@@ -160,6 +172,10 @@ export class TableModel {
   #hide(entry: Entry): number {
     const kernel = entry.bits & KERNEL;
     this.setAll(entry, entry.bits | SHADOW);
+    const isNobodys = entry.owner > OWNER_UNCLASSIFIED && entry.lo === 0 && entry.hi === 0;
+    if (isNobodys && (entry.bits & (PENDING | KEPT)) === 0) {
+      this.entries.splice(this.entries.indexOf(entry), 1);
+    }
     return kernel;
   }
 }

@@ -1,5 +1,8 @@
 /** A cluster in one thread: machines, links, virtual time, and the watch over all of it. */
 import { decode } from '@msgpack/msgpack';
+import type { FailoverReport, PromoteReport } from '../../../src/control/messages.js';
+import type { Role } from '../../../src/failover/ports.js';
+import type { PersistedState } from '../../../src/failover/state.js';
 import type { Mode } from '../../../src/replication/ports.js';
 import type { FrameKey } from '../../../src/wire/cipher.js';
 import { CipherTwin } from '../cipher-twin.js';
@@ -91,7 +94,20 @@ export class Cluster implements RunHost {
   /** Traffic between any two calls of a kernel. */
   #hook(machine: Machine): void {
     machine.twin.beforeCall = () => this.#interfere(machine);
-    machine.twin.beforeRequest = () => this.#interfere(machine);
+    const { writes } = this.watch;
+    machine.twin.beforeRequest = (verb, m, at) => {
+      this.#interfere(machine);
+      writes.before(machine, verb, m, at);
+    };
+    machine.twin.afterRequest = (verb, m, at, errno) => {
+      try {
+        writes.after(machine, verb, m, at, errno);
+      } catch (error) {
+        // A job would give it to whoever waits for its report.
+        this.schedule.fail(error);
+      }
+    };
+    machine.twin.onEnd = (flow) => this.watch.ended(machine, flow);
   }
 
   #interfere(machine: Machine): void {
@@ -138,6 +154,7 @@ export class Cluster implements RunHost {
   reboot(machine: Machine): void {
     this.kill(machine);
     this.traffic.forget(machine);
+    this.watch.takeovers.forget(machine);
     machine.boot();
     this.#hook(machine);
     this.trace.say(machine.name, 'boots');
@@ -152,8 +169,8 @@ export class Cluster implements RunHost {
   }
 
   /** Lets virtual time pass. */
-  pass(ms: number): void {
-    this.schedule.runTo(this.schedule.now + ms);
+  pass(ms: number): Promise<void> {
+    return this.schedule.runTo(this.schedule.now + ms);
   }
 
   /** Kernel events wake a daemon. */
@@ -253,7 +270,8 @@ export class Cluster implements RunHost {
   }
 
   onSend(run: DaemonRun, frame: Uint8Array, length: number): void {
-    this.trace.note(this.machineOf(run).index, length, frame[length - 1]);
+    this.trace.note(this.machineOf(run).index, length, 0);
+    this.trace.noteByte(frame[length - 1]);
     this.watch.sent(run, frame, length);
   }
 
@@ -263,6 +281,23 @@ export class Cluster implements RunHost {
 
   onReady(run: DaemonRun): void {
     this.watch.ready(run);
+  }
+
+  onDeclare(run: DaemonRun, seeds: readonly string[]): void {
+    this.watch.declares(run, seeds);
+  }
+
+  onPersist(run: DaemonRun, state: PersistedState): void {
+    this.watch.persists(run, state);
+  }
+
+  onReport(run: DaemonRun, role: Role, report: FailoverReport): void {
+    this.trace.say(run.name, `is ${report.role}`, () => `asked for ${role}: ${JSON.stringify(report)}`);
+  }
+
+  onTakeover(run: DaemonRun, report: PromoteReport): void {
+    this.trace.say(run.name, 'has taken over', () => JSON.stringify(report));
+    this.watch.takeovers.ends(run, report);
   }
 
   onDead(run: DaemonRun, reason: unknown): void {

@@ -27,7 +27,7 @@ export function corruptTable(machine: Machine, random: Random): void {
   } else if (kind === 2) table.clearBits(slot, KERNEL);
   else {
     scratch.u32[OFF_ORIG_L4 >>> 2] = (0x4000_0000 | random.below(0xffff)) >>> 0;
-    machine.keys.add(keyText(scratch, 0));
+    machine.sees(keyText(scratch, 0));
     const made = table.find(scratch, 0) < 0 ? table.insert(scratch, 0, OWNER_SELF, KERNEL) : -1;
     if (made >= 0) table.markDirty(made);
   }

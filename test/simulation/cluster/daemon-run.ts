@@ -2,7 +2,11 @@
  * One run of a node's daemon: the real core in a loop of virtual time, with a receive buffer, a clock that drifts,
  * and ports at each of which it can be killed.
  */
+import type { FailoverReport, PromoteReport } from '../../../src/control/messages.js';
 import { Core, type TurnState } from '../../../src/daemon/core.js';
+import { Operations } from '../../../src/daemon/operations.js';
+import { InterruptedError } from '../../../src/daemon/steps.js';
+import type { Role } from '../../../src/failover/ports.js';
 import type { PersistedState } from '../../../src/failover/state.js';
 import { CounterMap } from '../../../src/flow/counters.js';
 import type { EventSink, KernelBatch, KernelPort, RowSink } from '../../../src/flow/kernel-port.js';
@@ -21,6 +25,7 @@ class Killed extends Error {
 
 const TICK_MS = 10;
 const WAIT_MS = 1;
+const UNREAD_MAX_MS = 50;
 /** A loop that did not run for so long was stalled. Milliseconds. */
 const STALL_MS = 50;
 /** What one look at the clock costs, and one frame. Milliseconds. */
@@ -30,6 +35,21 @@ const FRAME_MS = 0.01;
 const FRAMES_PER_TURN = 64;
 /** What a datagram takes of a receive buffer beyond its bytes. */
 const DATAGRAM_OVERHEAD_BYTES = 768;
+
+/** Counters that tell of each clean audit, at once. */
+class RunCounters extends CounterMap {
+  readonly #onClean: () => void;
+
+  constructor(onClean: () => void) {
+    super();
+    this.#onClean = onClean;
+  }
+
+  override count(name: string, by?: number): void {
+    super.count(name, by);
+    if (name === 'audit.clean') this.#onClean();
+  }
+}
 
 /** Where a run lives, and who looks on. */
 export interface RunHost {
@@ -47,6 +67,14 @@ export interface RunHost {
   /** What the daemon logs, and the peer of whom it speaks. */
   onLog(run: DaemonRun, message: string, peer: string): void;
   onReady(run: DaemonRun): void;
+  /** It is about to say what it does with the flows of these incarnations. */
+  onDeclare(run: DaemonRun, seeds: readonly string[]): void;
+  /** The state is about to be on the disk; with sources, nothing of theirs has been touched yet. */
+  onPersist(run: DaemonRun, state: PersistedState): void;
+  /** A role change that was asked for is done. */
+  onReport(run: DaemonRun, role: Role, report: FailoverReport): void;
+  /** A promote, or an absorb, has ended in this round. */
+  onTakeover(run: DaemonRun, report: PromoteReport): void;
   onDead(run: DaemonRun, reason: unknown): void;
 }
 
@@ -70,7 +98,10 @@ export class DaemonRun {
   /** Its incarnation, hex. */
   readonly id: string;
   readonly core: Core;
-  readonly counters = new CounterMap();
+  readonly operations: Operations;
+  readonly counters = new RunCounters(() => {
+    this.cleanDumpStart = this.lastDumpStart;
+  });
   readonly options: RunOptions;
   readonly startedAt: number;
   isUp = true;
@@ -88,7 +119,11 @@ export class DaemonRun {
   effectsLeft = Number.POSITIVE_INFINITY;
   /** Order of the last dump's beginning among all steps, for what a clean audit has healed. */
   lastDumpStart = 0;
+  /** The same of the dump of the last audit that was clean. */
+  cleanDumpStart = 0;
   sendsInReceive = 0;
+  /** Role changes that were asked for and have not been answered. */
+  asked = 0;
   readonly #host: RunHost;
   readonly #dropsBefore: number;
   #lastLoopAt: number;
@@ -97,8 +132,11 @@ export class DaemonRun {
   #looks = 0;
   #busyUntil = 0;
   #nextTick = 0;
+  #lastTick = 0;
   #wakeAt = Number.POSITIVE_INFINITY;
   #hasNews = true;
+  #lastPromote: PromoteReport | undefined;
+  #lastAbsorb: PromoteReport | undefined;
 
   constructor(host: RunHost, options: RunOptions) {
     this.#host = host;
@@ -114,8 +152,7 @@ export class DaemonRun {
     this.#dropsBefore = options.kernel.eventsLost();
     this.#clock = this.#local();
     this.core = this.#makeCore();
-    // This harness does not know of takeovers: roles change here by the word only.
-    this.core.roles.step = () => undefined;
+    this.operations = new Operations(this.core);
     this.#watchReady();
     this.#nextTick = this.startedAt + TICK_MS * host.random.next();
     this.wake();
@@ -140,6 +177,7 @@ export class DaemonRun {
         },
         persist: (state) => {
           this.#effect();
+          host.onPersist(this, state);
           options.persist(state);
         },
       },
@@ -168,6 +206,38 @@ export class DaemonRun {
       this.isReady = true;
       setMirrorReady();
     };
+    const declare = replicator.declare.bind(replicator);
+    replicator.declare = (declaration) => {
+      const seeds = declaration.seeds.map(({ incarnation }) => Buffer.from(incarnation).toString('hex'));
+      this.#host.onDeclare(this, seeds);
+      declare(declaration);
+    };
+  }
+
+  /** What keepalived or an operator says; the answer comes as onReport. */
+  ask(role: Role): void {
+    if (!this.isUp) return;
+    this.asked++;
+    const nobody = () => undefined;
+    const answer =
+      role === 'primary' ? this.operations.promote(nobody) : this.operations.demote(role, nobody);
+    answer
+      .then(
+        (report) => this.#answered(() => this.#host.onReport(this, role, report)),
+        (error: unknown) =>
+          this.#answered(() => {
+            if (error instanceof InterruptedError) return;
+            this.isUp = false;
+            this.#host.onDead(this, error);
+          }),
+      )
+      .catch((error: unknown) => this.#host.schedule.fail(error));
+    this.news();
+  }
+
+  #answered(then: () => void): void {
+    this.asked--;
+    if (this.isUp) then();
   }
 
   /** Events lost since this run opened its socket. */
@@ -229,14 +299,20 @@ export class DaemonRun {
     this.#looks = 0;
     const begun = this.#clock;
     let state: TurnState = 'idle';
+    const job = this.core.jobs.current;
     try {
       state = this.#oneRound(now);
+      // What a job of an operation throws goes to whoever waits for it.
+      if (this.effectsLeft <= 0) throw new Killed();
     } catch (error) {
       if (!this.isUp) return;
       this.isUp = false;
       this.#host.onDead(this, error instanceof Killed ? undefined : error);
       return;
     }
+    this.#takeovers();
+    this.#host.schedule.check();
+    if (this.asked > 0 && this.core.jobs.current !== job) this.#host.schedule.react();
     if (now - this.#lastLoopAt > STALL_MS) this.runningSince = now;
     this.#lastLoopAt = now;
     const cost = Math.max(0.02, this.#clock + this.#looks * LOOK_MS - begun) * this.slowness;
@@ -246,11 +322,24 @@ export class DaemonRun {
     this.#host.afterStep(this);
   }
 
+  #takeovers(): void {
+    const { lastPromote, lastAbsorb } = this.core.roles;
+    if (lastPromote !== undefined && lastPromote !== this.#lastPromote) {
+      this.#host.onTakeover(this, lastPromote);
+    }
+    if (lastAbsorb !== undefined && lastAbsorb !== this.#lastAbsorb) this.#host.onTakeover(this, lastAbsorb);
+    this.#lastPromote = lastPromote;
+    this.#lastAbsorb = lastAbsorb;
+  }
+
   /** Timers come before sockets in a loop that was held: what waits in the buffer was not read then. */
   #oneRound(now: number): TurnState {
-    const isTick = now >= this.#nextTick;
+    // As the daemon's loop does: who is silent is judged when all was read, but not put off for long.
+    const isUnread = this.inbox.length > 0 && now - this.#lastTick < UNREAD_MAX_MS;
+    const isTick = now >= this.#nextTick && !isUnread;
     if (isTick) {
       this.#nextTick = now + TICK_MS;
+      this.#lastTick = now;
       this.core.tick(this.clock());
     }
     for (let i = 0; i < FRAMES_PER_TURN && this.inbox.length > 0; i++) this.#receive();

@@ -1,17 +1,22 @@
-/** The faults of PROTOCOL.md, section 10, but those of promote and purge: a seed picks some, and when. */
+/** The faults of PROTOCOL.md, section 10: a seed picks some, and when. */
 import type { Random } from '../random.js';
 import { Adversary } from './adversary.js';
 import type { Cluster } from './cluster.js';
 import { corruptTable } from './corrupt-table.js';
 import type { Machine } from './machine.js';
 import type { LinkFault } from './network.js';
+import { Operator } from './operator.js';
+import { ROLE_FAULTS } from './role-faults.js';
 
 const KINDS_MIN = 3;
 const KINDS_MAX = 7;
+/** Share of seeds in which roles change, and kinds of changes in one of them. */
+const ROLES_SHARE = 0.75;
+const ROLE_KINDS_MAX = 3;
 
 /** Something that goes on for a while; what it returns ends it. */
 type Fault = (faults: Faults, durationMs: number) => (() => void) | undefined;
-type FaultTable = Readonly<Record<string, Fault>>;
+export type FaultTable = Readonly<Record<string, Fault>>;
 
 const all = () => true;
 
@@ -186,7 +191,6 @@ const PROCESS_FAULTS: FaultTable = {
       const step = (f.random.chance(0.5) ? 1 : -1) * 3_600_000;
       if (!f.isWallSteady) f.cluster.wallOffsetMs += step;
     }),
-  roles: (f, durationMs) => f.repeat(durationMs, 2000, () => f.roles()),
   'key-rotation': (f) => {
     f.cluster.rotateKey(() => f.random.next());
     return undefined;
@@ -211,6 +215,7 @@ const ADVERSARY_FAULTS: FaultTable = {
 };
 
 const CATALOGUE: FaultTable = { ...LINK_FAULTS, ...KERNEL_FAULTS, ...PROCESS_FAULTS, ...ADVERSARY_FAULTS };
+const ALL: FaultTable = { ...CATALOGUE, ...ROLE_FAULTS };
 
 /** Without a seal nobody is kept out, and only UDP's checksum notices what was damaged. */
 const NEEDS_SEAL = new Set(['corruption', 'key-rotation', ...Object.keys(ADVERSARY_FAULTS)]);
@@ -221,7 +226,9 @@ export class Faults {
   readonly random: Random;
   readonly isWallSteady: boolean;
   readonly adversary: Adversary;
+  readonly operator: Operator;
   names: string[] = [];
+  readonly #roles: string[] = [];
   readonly #ends = new Set<() => void>();
   #isOver = false;
 
@@ -230,11 +237,20 @@ export class Faults {
     this.random = random;
     this.isWallSteady = isWallSteady;
     this.adversary = new Adversary(cluster, random);
+    this.operator = new Operator(cluster, random);
     const left = Object.keys(CATALOGUE).filter((name) => cluster.isSealed || !NEEDS_SEAL.has(name));
     // Without a ring runs of ops have holes, if there are runs and losses.
     if (cluster.options.mode !== 'reliable') this.names.push('resync', 'loss');
     const kinds = KINDS_MIN + random.below(KINDS_MAX - KINDS_MIN + 1);
     while (new Set(this.names).size < kinds) this.names.push(...left.splice(random.below(left.length), 1));
+    const roles = Object.keys(ROLE_FAULTS);
+    if (random.chance(ROLES_SHARE)) {
+      for (let n = 1 + random.below(ROLE_KINDS_MAX); n > 0; n--) {
+        this.#roles.push(...roles.splice(random.below(roles.length), 1));
+      }
+    }
+    this.names.push(...this.#roles);
+    this.#firstRole();
   }
 
   /** Every kind one to three times, beginning within `durationMs` from `begin`. */
@@ -251,7 +267,7 @@ export class Faults {
   #begin(name: string, lastsMs: number): void {
     if (this.#isOver) return;
     this.cluster.trace.say('fault', name, () => `for ${lastsMs.toFixed(0)} ms`);
-    const stop = CATALOGUE[name](this, lastsMs);
+    const stop = ALL[name](this, lastsMs);
     if (stop === undefined) return;
     const end = () => {
       if (!this.#ends.delete(end)) return;
@@ -271,24 +287,22 @@ export class Faults {
       if (machine.run !== undefined) machine.run.effectsLeft = Number.POSITIVE_INFINITY;
       if (machine.run?.isUp !== true) this.cluster.start(machine);
     }
+    this.operator.settle();
   }
 
-  /** Somebody becomes primary, as an operator without a commit would have it; who was so becomes backup. */
-  roles(): void {
-    const runs = this.cluster.liveRuns;
-    if (runs.length === 0 || this.random.chance(0.2)) return;
-    const chosen = runs[this.random.below(runs.length)];
-    for (const run of runs) {
-      const role = run === chosen ? 'primary' : 'backup';
-      const { replicator } = run.core;
-      if (replicator.role === role) continue;
-      const term = replicator.highestTerm + 1;
-      replicator.setRole(role, role === 'primary' ? term : replicator.term);
-      const machine = this.cluster.machineOf(run);
-      machine.disk = { role, term: replicator.term, bootId: machine.bootId, sources: [] };
-      this.cluster.trace.say(run.name, `is ${role}`, () => `term ${replicator.term}`);
-      run.news();
-    }
+  /** Soon after the start somebody is primary and has the address, in most clusters. */
+  #firstRole(): void {
+    const { operator } = this;
+    if (this.#roles.length === 0 && this.random.chance(0.6)) return;
+    const first = this.machine();
+    operator.master = first;
+    operator.tell(first, 'primary', 2500 * this.random.next());
+    operator.moveAddress(first, 2500 * this.random.next());
+  }
+
+  /** Does it, unless the cluster was left in peace meanwhile. */
+  unlessOver(act: () => void): void {
+    if (!this.#isOver) act();
   }
 
   machine(): Machine {

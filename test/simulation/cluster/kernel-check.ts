@@ -1,7 +1,7 @@
 /** Invariants 4, 5 and 19: the table of a node against its kernel, flow by flow. */
 import { durableEqual } from '../../../src/flow/merge.js';
 import { allocateMemory } from '../../../src/flow/record.js';
-import { DEAD, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED, SHADOW } from '../../../src/table/slot-bits.js';
+import { AWAY, DEAD, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED, SHADOW } from '../../../src/table/slot-bits.js';
 import type { DaemonRun } from './daemon-run.js';
 import { durableText, keyText, type Machine, showText } from './machine.js';
 import { Violation } from './violation.js';
@@ -9,7 +9,14 @@ import { Violation } from './violation.js';
 const row = allocateMemory(1024);
 
 /** Throws a Violation of 4 or 5 if the table is not what the kernel has; all events must have been read. */
-export function checkKernel(machine: Machine, run: DaemonRun, nowMs: number, when: string): void {
+export function checkKernel(
+  machine: Machine,
+  run: DaemonRun,
+  nowMs: number,
+  when: string,
+  isLending: boolean,
+  isTakenOver: (machine: Machine, key: string) => boolean,
+): void {
   const { table } = run.core;
   const who = `${machine.name} ${when}`;
   let seen = 0;
@@ -39,17 +46,27 @@ export function checkKernel(machine: Machine, run: DaemonRun, nowMs: number, whe
       `${who}: ${extra} KERNEL slots more than the kernel's ${seen} flows: ${ghost(machine, run)}`,
     );
   }
-  checkOwn(machine, run, who);
+  // What it keeps for another node is its own word, and in no kernel.
+  if (!isLending) checkOwn(machine, run, who, isTakenOver);
 }
 
 /** Own flows are flows of this kernel, now, and nothing that came over the link (invariant 5). */
-function checkOwn(machine: Machine, run: DaemonRun, who: string): void {
+function checkOwn(
+  machine: Machine,
+  run: DaemonRun,
+  who: string,
+  isTakenOver: (machine: Machine, key: string) => boolean,
+): void {
   const { table } = run.core;
   for (let slot = 0; slot < table.slotLimit; slot++) {
     if (!table.isUsed(slot) || table.owner(slot) !== OWNER_SELF || (table.bits(slot) & DEAD) !== 0) continue;
     const key = keyText(table.memory, table.recordAt(slot));
-    if (!machine.keys.has(key)) throw new Violation(5, `${who}: ${showText(key)} is own and never was here`);
-    if ((table.bits(slot) & (KERNEL | SHADOW)) === 0) {
+    if (!machine.packetAt.has(key) && !isTakenOver(machine, key)) {
+      throw new Violation(5, `${who}: ${showText(key)} is own and never was here`);
+    }
+    // Of what has expired and is not collected, no audit can know, and its end is still to be told.
+    const isCorpse = machine.twin.find(table.memory, table.recordAt(slot)) !== undefined;
+    if ((table.bits(slot) & (KERNEL | SHADOW | AWAY)) === 0 && !isCorpse) {
       throw new Violation(4, `${who}: ${showText(key)} is own, alive, and not in the kernel`);
     }
   }

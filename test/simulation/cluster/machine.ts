@@ -3,6 +3,7 @@ import type { PersistedState } from '../../../src/failover/state.js';
 import { addressBytes, lengthOf, type Memory, OFF_KEY, offReplySrc } from '../../../src/flow/record.js';
 import { CipherTwin } from '../cipher-twin.js';
 import { KernelTwin, type TwinKnobs } from '../kernel-twin.js';
+import type { TwinFlow } from '../kernel-twin-flows.js';
 import type { DaemonRun } from './daemon-run.js';
 import type { Schedule } from './schedule.js';
 
@@ -23,6 +24,18 @@ const slice = (m: Memory, from: number, to: number): string =>
 export const showText = (bytes: string | undefined): string =>
   bytes === undefined ? 'nothing' : Buffer.from(bytes, 'latin1').toString('hex');
 
+/** How a flow ended in a kernel. */
+export interface FlowEnd {
+  readonly flow: TwinFlow;
+  /** Order among all that happens. */
+  readonly order: number;
+  /** The run of a primary whose own the flow was then, and what events it had lost. */
+  readonly run: DaemonRun | undefined;
+  readonly lost: number;
+  /** Its term. */
+  readonly term: number;
+}
+
 export class Machine {
   readonly name: string;
   readonly index: number;
@@ -37,8 +50,13 @@ export class Machine {
   lastHiddenChange = 0;
   /** Faults that swap its events now: until they end the order of events proves nothing. */
   unordered = 0;
-  /** Keys that this kernel has ever had (invariant 5). */
-  readonly keys = new Set<string>();
+  /** Order of the last packet of a key that passed this machine (invariant 5). */
+  readonly packetAt = new Map<string, number>();
+  /** The last end of a key in this kernel that was none of the daemon's doing. */
+  readonly ends = new Map<string, FlowEnd>();
+  /** Incarnations from which its promotes have taken over, and keys that they found there. */
+  readonly sources = new Set<string>();
+  readonly taken = new Set<string>();
   readonly #schedule: Schedule;
   readonly #random: () => number;
   readonly #knobs: Partial<TwinKnobs>;
@@ -66,9 +84,18 @@ export class Machine {
   boot(): KernelTwin {
     this.bootId = `boot-${this.name}-${++this.#boots}`;
     this.disk = undefined;
+    this.packetAt.clear();
+    this.ends.clear();
+    this.sources.clear();
+    this.taken.clear();
     const now = () => this.#schedule.now;
     this.twin = new KernelTwin({ now, random: this.#random, ...this.#knobs });
     return this.twin;
+  }
+
+  /** A packet of this key passes. */
+  sees(key: string): void {
+    this.packetAt.set(key, this.#schedule.mark());
   }
 
   /** Something happened in the kernel that no event tells in time, or in order. */

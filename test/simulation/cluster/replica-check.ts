@@ -1,8 +1,15 @@
 /** Invariants 1, 2 and 3: replicas against what the harness recorded of their owners' streams, byte for byte. */
 
-import { allocateMemory, lengthOf, OFF_KEY, OFF_LENGTH, offParts } from '../../../src/flow/record.js';
+import {
+  allocateMemory,
+  lengthOf,
+  type Memory,
+  OFF_KEY,
+  OFF_LENGTH,
+  offParts,
+} from '../../../src/flow/record.js';
 import type { PeerStatus } from '../../../src/replication/ports.js';
-import { LEVEL_ROOT } from '../../../src/table/digests.js';
+import { SEGMENT_BITS } from '../../../src/wire/ops.js';
 import type { DaemonRun } from './daemon-run.js';
 import { durableText, keyText, showText } from './machine.js';
 import { type StreamRecord, valueAt } from './stream-record.js';
@@ -19,8 +26,10 @@ interface Pair {
   marks: number;
   /** Holes that the run has been told of: a MARK in one was never heard. */
   holes: number;
-  /** Flows of the replica when it was looked at last. */
-  count: number;
+  /** Sequence at which the run began to take the stream: what is older counts as come. */
+  readonly first: number;
+  /** Flows in the scopes of runs that have holes, by the frame in which they end. */
+  gapped: Gapped[];
   /** Frames beyond `received` that were handed over. */
   readonly delivered: Set<number>;
 }
@@ -28,29 +37,59 @@ interface Pair {
 /** Frames of which it is remembered that they came: a run of ops is not longer. */
 const KEPT_FRAMES = 64;
 
+/** What stood in a scope before a run that has a hole was applied to it. */
+interface Gapped {
+  readonly frame: number;
+  readonly from: number;
+  readonly keys: readonly string[];
+}
+
 /** True if all frames of a run came; those before this pair was known count as come. */
 function isWhole(pair: Pair, begin: number, end: number): boolean {
-  for (let s = begin; s <= end; s++) if (!pair.delivered.has(s)) return false;
+  for (let s = Math.max(begin, pair.first + 1); s <= end; s++) if (!pair.delivered.has(s)) return false;
   return true;
+}
+
+/** True if a frame in this range names the end of the key, sweeps it by a whole run, or gives flows another owner. */
+function mayEnd(pair: Pair, stream: StreamRecord, key: string, from: number, to: number): boolean {
+  const lo = stream.loOf(key);
+  for (let s = from; s <= to; s++) {
+    const { isDeclared, ended, ends } = stream.frames[s];
+    if (isDeclared || ended.has(key)) return true;
+    const isSwept = ends.some(
+      ({ bits, prefix, begin }) => lo >>> (32 - bits) === prefix && isWhole(pair, begin, s),
+    );
+    if (isSwept) return true;
+  }
+  return false;
 }
 
 export class ReplicaCheck {
   readonly #pairs = new Map<string, Pair>();
+  readonly #excused = new Map<string, number>();
   readonly #key = allocateMemory(1024);
 
-  /** A stream frame of `owner` is about to be handed to `run`. */
-  delivers(run: DaemonRun, owner: string, sequence: number): void {
+  /** Until then a MARK of `owner` says nothing to `run`, which gave it flows or took some. */
+  excuse(run: DaemonRun, owner: string, until: number): void {
+    this.#excused.set(`${run.id}:${owner}`, until);
+  }
+
+  /** A stream frame of `owner`, a run of this node, is about to be handed to `run`. */
+  delivers(run: DaemonRun, node: string, owner: string, sequence: number, stream: StreamRecord): void {
     const pair = this.#pairs.get(`${run.id}:${owner}`);
-    if (pair !== undefined && sequence > pair.received) pair.delivered.add(sequence);
+    if (pair === undefined || sequence <= pair.received || pair.delivered.has(sequence)) return;
+    pair.delivered.add(sequence);
+    this.#expect(run, node, owner, pair, stream, sequence);
   }
 
   /** Looks at what `run` holds of `owner` now; `peer` is what it says of it. True if frames were applied since. */
-  look(run: DaemonRun, peer: PeerStatus, owner: string, stream: StreamRecord): boolean {
+  look(run: DaemonRun, peer: PeerStatus, owner: string, stream: StreamRecord, now: number): boolean {
     const id = `${run.id}:${owner}`;
     let pair = this.#pairs.get(id);
     if (pair === undefined) {
       const delivered = new Set<number>();
-      pair = { received: peer.receivedSequence, verdict: 'unknown', marks: 0, holes: 0, count: 0, delivered };
+      const first = peer.receivedSequence;
+      pair = { received: first, verdict: 'unknown', marks: 0, holes: 0, first, gapped: [], delivered };
       this.#pairs.set(id, pair);
     }
     const from = pair.received;
@@ -71,7 +110,7 @@ export class ReplicaCheck {
         isNewlyProven || (isMark && (stream.keys.size < FULL_KEYS || pair.marks++ % FULL_EVERY === 0));
       const wrong = isFull ? this.difference(run, peer, stream) : this.#touched(run, peer, stream, from);
       if (wrong !== undefined) throw new Violation(1, `${who} is proven: ${wrong}`);
-    } else if (isMark && peer.myVerdict !== 'diverged') {
+    } else if (isMark && peer.myVerdict !== 'diverged' && now > (this.#excused.get(id) ?? 0)) {
       if (this.difference(run, peer, stream) === undefined) {
         throw new Violation(2, `${who} equals the image, and a MARK says it does not`);
       }
@@ -79,27 +118,50 @@ export class ReplicaCheck {
     return at > from;
   }
 
+  /** A run of ops ends here of which a frame is missing: what stands in its scope now has to stay. */
+  #expect(run: DaemonRun, node: string, owner: string, pair: Pair, stream: StreamRecord, at: number): void {
+    const { table } = run.core;
+    const number = table.owners.find(node, Uint8Array.from(Buffer.from(owner, 'hex')));
+    for (const { bits, prefix, begin } of stream.frames[at]?.ends ?? []) {
+      if (number < 0 || isWhole(pair, begin, at)) continue;
+      const keys: string[] = [];
+      table.forEachOwnedInSegment(prefix >>> (bits - SEGMENT_BITS), number, (slot) => {
+        if (!table.hasImage(slot)) return;
+        const key = keyText(table.memory, table.recordAt(slot));
+        if (stream.loOf(key) >>> (32 - bits) === prefix) keys.push(key);
+      });
+      if (keys.length > 0) pair.gapped.push({ frame: at, from: pair.received, keys });
+    }
+  }
+
   /** No sweep by a run of ops of which a frame is missing (invariant 7). */
   #sweeps(run: DaemonRun, peer: PeerStatus, pair: Pair, stream: StreamRecord): void {
-    const { digests } = run.core.table;
-    const before = pair.count;
-    digests.sum(peer.owner, LEVEL_ROOT, 0);
-    pair.count = digests.count;
     const at = peer.receivedSequence;
-    let deletes = 0;
-    let isGapped = false;
-    let isSwept = false;
-    for (let s = pair.received + 1; s <= at; s++) {
-      const note = stream.frames[s];
-      deletes += note.deletes;
-      for (const { begin } of note.ends) {
-        if (isWhole(pair, begin, s)) isSwept = true;
-        else isGapped = true;
+    const due = pair.gapped.filter(({ frame }) => frame <= at);
+    pair.gapped = pair.gapped.filter(({ frame }) => frame > at);
+    for (const { frame, from, keys } of due) {
+      for (const key of keys) {
+        if (this.#has(run, peer, key) || mayEnd(pair, stream, key, from + 1, at)) continue;
+        throw new Violation(
+          7,
+          `${run.name} sweeps ${showText(key)} of ${peer.node} by a gapped run, frame ${frame}`,
+        );
       }
     }
     for (const s of pair.delivered) if (s < at - KEPT_FRAMES) pair.delivered.delete(s);
-    if (!isGapped || isSwept || pair.count >= before - deletes) return;
-    throw new Violation(7, `${run.name} sweeps ${peer.node}'s replica by a gapped run, frame ${at}`);
+  }
+
+  #has(run: DaemonRun, peer: PeerStatus, key: string): boolean {
+    const { table } = run.core;
+    const slot = table.findOwned(peer.owner, this.#keyRecord(key), 0);
+    return slot >= 0 && table.hasImage(slot);
+  }
+
+  #keyRecord(key: string): Memory {
+    const m = this.#key;
+    for (let i = 0; i < key.length; i++) m.u8[OFF_KEY + i] = key.charCodeAt(i);
+    m.u16[OFF_LENGTH >>> 1] = offParts(key.length > 20 ? 16 : 4);
+    return m;
   }
 
   /** Where the replica differs from the image at the sequence that it has applied; undefined if nowhere. */
@@ -140,13 +202,9 @@ export class ReplicaCheck {
   /** As difference(), of the keys that the frames after `from` spoke of. */
   #touched(run: DaemonRun, peer: PeerStatus, stream: StreamRecord, from: number): string | undefined {
     const { table } = run.core;
-    const m = this.#key;
     for (let s = from + 1; s <= peer.receivedSequence; s++) {
       for (const history of stream.frames[s].touched) {
-        const { key } = history;
-        for (let i = 0; i < key.length; i++) m.u8[OFF_KEY + i] = key.charCodeAt(i);
-        m.u16[OFF_LENGTH >>> 1] = offParts(key.length > 20 ? 16 : 4);
-        const slot = table.findOwned(peer.owner, m, 0);
+        const slot = table.findOwned(peer.owner, this.#keyRecord(history.key), 0);
         const isThere = slot >= 0 && table.hasImage(slot) && lengthOf(table.memory, table.recordAt(slot)) > 0;
         const have = isThere ? durableText(table.memory, table.recordAt(slot)) : undefined;
         const want = valueAt(history, peer.receivedSequence);

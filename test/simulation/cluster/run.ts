@@ -5,7 +5,6 @@
 import { Random } from '../random.js';
 import { Cluster } from './cluster.js';
 import { Faults } from './faults.js';
-import { checkKernel } from './kernel-check.js';
 import { Violation } from './violation.js';
 import { hexOf } from './watch.js';
 
@@ -30,6 +29,8 @@ export interface SeedOptions {
 export interface SeedResult {
   readonly seed: number;
   readonly hash: string;
+  /** Hash of what was decided, whatever the wall clock. */
+  readonly decisions: string;
   readonly changes: number;
   readonly faults: readonly string[];
   readonly quietMs: number;
@@ -51,7 +52,7 @@ export class SeedFailure extends Error {
 }
 
 /** Runs a seed; throws a SeedFailure. */
-export function runSeed(seed: number, options: SeedOptions = {}): SeedResult {
+export async function runSeed(seed: number, options: SeedOptions = {}): Promise<SeedResult> {
   const random = new Random(seed);
   const nodes = [2, 2, 3, 3, 4, 5][random.below(6)];
   const isLarge = random.chance(0.04);
@@ -72,7 +73,7 @@ export function runSeed(seed: number, options: SeedOptions = {}): SeedResult {
   });
   const faults = new Faults(cluster, new Random(seed ^ 0x5eed), options.isWallSteady ?? false);
   try {
-    return new SeedRun(cluster, faults, random, tuples).run(seed);
+    return await new SeedRun(cluster, faults, random, tuples).run(seed);
   } catch (error) {
     const violation =
       error instanceof Violation ? error : new Violation(106, `the harness: ${String(error)}`, error);
@@ -93,20 +94,20 @@ class SeedRun {
     this.#tuples = tuples;
   }
 
-  run(seed: number): SeedResult {
+  async run(seed: number): Promise<SeedResult> {
     const cluster = this.#cluster;
     for (const machine of cluster.machines) {
       if (this.#random.chance(0.7)) cluster.traffic.fill(machine, this.#random.below(this.#tuples * 0.6));
       const startsAt = this.#random.chance(0.7) ? this.#random.next() * 20 : this.#random.next() * 2000;
       cluster.schedule.after(startsAt, () => cluster.start(machine));
     }
-    this.#faults.roles();
-    cluster.pass(JOIN_MS);
-    this.#chaos();
-    const quietMs = this.#quiet();
+    await cluster.pass(JOIN_MS);
+    await this.#chaos();
+    const quietMs = await this.#quiet();
     return {
       seed,
       hash: cluster.trace.hash,
+      decisions: cluster.trace.decisions,
       changes: cluster.traffic.changes,
       faults: this.#faults.names,
       quietMs,
@@ -114,16 +115,16 @@ class SeedRun {
     };
   }
 
-  #chaos(): void {
+  async #chaos(): Promise<void> {
     const cluster = this.#cluster;
     const end = cluster.schedule.now + CHAOS_MS;
     this.#faults.plan(cluster.schedule.now, CHAOS_MS * 0.95);
     const before = cluster.traffic.changes;
     this.#burst(end, CHAOS_MS / CHANGES_MIN);
-    cluster.pass(CHAOS_MS);
+    await cluster.pass(CHAOS_MS);
     while (cluster.traffic.changes - before < CHANGES_MIN) {
       for (const machine of cluster.machines) cluster.change(machine);
-      cluster.pass(1);
+      await cluster.pass(1);
     }
   }
 
@@ -140,7 +141,7 @@ class SeedRun {
   }
 
   /** Faults off, no kernel changes, loops running: how long until everything is proven. */
-  #quiet(): number {
+  async #quiet(): Promise<number> {
     const cluster = this.#cluster;
     this.#faults.end();
     cluster.trace.say('cluster', 'is left in peace');
@@ -148,32 +149,32 @@ class SeedRun {
       machine.twin.collect();
       machine.run?.news();
     }
-    this.#resync();
+    await this.#resync();
     const begin = cluster.schedule.now;
-    this.#settle(begin, 'the end of the faults');
+    await this.#settle(begin, 'the end of the faults');
     // What no event has told is found by an audit, and told.
     for (const { core } of cluster.liveRuns) core.auditSoon();
     for (const run of cluster.liveRuns) run.news();
-    cluster.pass(1200);
-    this.#settle(cluster.schedule.now, 'a last audit');
+    await cluster.pass(1200);
+    await this.#settle(cluster.schedule.now, 'a last audit');
     for (const machine of cluster.machines) {
       const { run } = machine;
-      if (run !== undefined) checkKernel(machine, run, cluster.schedule.now, 'in the end');
+      if (run !== undefined) cluster.watch.checkKernel(run, 'in the end');
     }
     return cluster.schedule.now - begin;
   }
 
   /** Without repairs by itself a cluster converges when its operator asks for it. */
-  #resync(): void {
+  async #resync(): Promise<void> {
     const cluster = this.#cluster;
     if (cluster.options.mode === 'reliable') return;
-    cluster.pass(JOIN_MS);
+    await cluster.pass(JOIN_MS);
     for (const run of cluster.liveRuns) {
       for (const { node } of run.core.replicator.peers()) run.core.replicator.requestRepair(node);
     }
   }
 
-  #settle(begin: number, what: string): void {
+  async #settle(begin: number, what: string): Promise<void> {
     const cluster = this.#cluster;
     const bytes = cluster.network.sentBytes;
     let allowed = 0;
@@ -183,7 +184,7 @@ class SeedRun {
       if (cluster.schedule.now - begin > QUIET_MS) {
         throw new Violation(14, `${QUIET_MS} ms after ${what}: ${why}`);
       }
-      cluster.pass(10);
+      await cluster.pass(10);
       // Who was away tells what it lacks only when it is a peer again.
       allowed = Math.max(allowed, this.#repairBytes());
     }
@@ -206,6 +207,7 @@ class SeedRun {
       if (state !== 'ready') return `${run.name} is not ready`;
       if (table.dirtyCount > 0) return `${run.name} has ${table.dirtyCount} flows to say`;
       if (this.#cluster.machineOf(run).twin.queue.length > 0) return `${run.name} has events to read`;
+      if (run.asked > 0) return `${run.name} still changes its role`;
       if (!jobs.isIdle) return `${run.name} still runs ${jobs.current?.name}`;
       const peers = replicator.peers();
       for (const other of runs) {
@@ -223,7 +225,7 @@ class SeedRun {
 
   /** Every replica, byte for byte, and every kernel that told all it did. */
   #compare(): void {
-    const { watch, machines, schedule } = this.#cluster;
+    const { watch, machines } = this.#cluster;
     for (const run of this.#cluster.liveRuns) {
       for (const peer of run.core.replicator.peers()) {
         const stream = watch.streamOf(hexOf(peer.incarnation));
@@ -235,7 +237,7 @@ class SeedRun {
     }
     for (const machine of machines) {
       const { run } = machine;
-      if (run !== undefined && watch.isFaithful(run)) checkKernel(machine, run, schedule.now, 'in peace');
+      if (run !== undefined && watch.isFaithful(run)) watch.checkKernel(run, 'in peace');
     }
   }
 

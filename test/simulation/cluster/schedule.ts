@@ -5,6 +5,9 @@ interface Entry {
   readonly act: () => void;
 }
 
+/** How many promises may wait for each other in a row. */
+const REACTIONS_DEEP = 12;
+
 const isBefore = (a: Entry, b: Entry): boolean => a.at < b.at || (a.at === b.at && a.order < b.order);
 
 /** A binary heap of things to do; `now` is the time of the one that is being done. Milliseconds. */
@@ -14,6 +17,9 @@ export class Schedule {
   steps = 0;
   readonly #heap: Entry[] = [];
   #order = 0;
+  #areReactionsDue = false;
+  #failure: unknown;
+  #marks = 0;
 
   /** Does `act` at this time, or now if that has passed. */
   at(time: number, act: () => void): void {
@@ -33,13 +39,38 @@ export class Schedule {
     this.at(this.now + ms, act);
   }
 
-  /** Does all that is due up to `time`. */
-  runTo(time: number): void {
+  /** A number for what happens now, in the order of all that happens. */
+  mark(): number {
+    return ++this.#marks;
+  }
+
+  /** Something that others wait for has been settled: they react before anything else happens. */
+  react(): void {
+    this.#areReactionsDue = true;
+  }
+
+  /** Something has failed where nobody may throw; runTo does. */
+  fail(error: unknown): void {
+    this.#failure ??= error;
+  }
+
+  /** Throws what has failed so far. */
+  check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Does all that is due up to `time`; throws what an act throws, or a reaction. */
+  async runTo(time: number): Promise<void> {
     while (this.#heap.length > 0 && this.#heap[0].at <= time) {
       const entry = this.#take();
       this.now = entry.at;
       this.steps++;
       entry.act();
+      if (this.#areReactionsDue) {
+        this.#areReactionsDue = false;
+        for (let i = 0; i < REACTIONS_DEEP; i++) await undefined;
+        this.check();
+      }
     }
     this.now = time;
   }

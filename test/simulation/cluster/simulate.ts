@@ -17,15 +17,12 @@ const PATIENCE_MS = 120_000;
 const FAILURES_SHOWN = 20;
 
 /** Runs a seed, and some of them twice. */
-function judge(seed: number): SeedOutcome {
+async function judge(seed: number): Promise<SeedOutcome> {
   const before = process.cpuUsage().user;
   const cpuMs = () => (process.cpuUsage().user - before) / 1000;
   try {
-    const { hash, changes } = runSeed(seed);
-    if (seed % TWICE_EVERY === 0 && runSeed(seed, { isWallSteady: true }).hash !== hash) {
-      const number = runSeed(seed).hash === hash ? 22 : 23;
-      throw new SeedFailure(seed, 0, [], new Violation(number, 'another run had another trace'));
-    }
+    const { hash, decisions, changes } = await runSeed(seed);
+    if (seed % TWICE_EVERY === 0) await judgeAgain(seed, hash, decisions);
     return { seed, hash, changes, cpuMs: cpuMs() };
   } catch (error) {
     if (!(error instanceof SeedFailure)) throw error;
@@ -35,11 +32,21 @@ function judge(seed: number): SeedOutcome {
   }
 }
 
+/** The same run again, once as it was and once with a steady wall clock. */
+async function judgeAgain(seed: number, hash: string, decisions: string): Promise<void> {
+  if ((await runSeed(seed)).hash !== hash) {
+    throw new SeedFailure(seed, 0, [], new Violation(23, 'another run had another trace'));
+  }
+  if ((await runSeed(seed, { isWallSteady: true })).decisions !== decisions) {
+    throw new SeedFailure(seed, 0, [], new Violation(22, 'a run with a steady clock had another trace'));
+  }
+}
+
 /** Replays one seed with its trace. */
-function replay(seed: number, isQuiet: boolean): void {
+async function replay(seed: number, isQuiet: boolean): Promise<void> {
   const write = isQuiet ? undefined : (line: string) => process.stdout.write(`${line}\n`);
   try {
-    const { hash, changes, faults, quietMs, lulls } = runSeed(seed, { write });
+    const { hash, changes, faults, quietMs, lulls } = await runSeed(seed, { write });
     process.stdout.write(
       `seed ${seed} holds: ${changes} kernel changes, faults ${faults.join(', ')}; ` +
         `at rest after ${quietMs.toFixed(0)} ms, ${lulls} looks at kernels, trace ${hash}\n`,
@@ -95,6 +102,6 @@ const { values } = parseArgs({
     worker: { type: 'boolean', default: false },
   },
 });
-if (values.worker) process.on('message', (seed) => process.send?.(judge(seed as number)));
-else if (values.seed !== undefined) replay(Number(values.seed), values.quiet);
+if (values.worker) process.on('message', async (seed) => process.send?.(await judge(seed as number)));
+else if (values.seed !== undefined) await replay(Number(values.seed), values.quiet);
 else await simulate(Number(values.from), Number(values.seeds), Number(values.jobs), values.quiet);

@@ -39,6 +39,15 @@ export interface FrameNote {
   endsInMark: boolean;
   readonly ends: Bracket[];
   deletes: number;
+  /** It has a DECLARE: the image is now what the sender has; and whose flows it takes over by it, incarnations. */
+  isDeclared: boolean;
+  readonly seeds: string[];
+  /** The takeover has only begun. */
+  isBegun: boolean;
+  /** Term of a ROLE(primary) in it; 0: there is none. */
+  tenure: number;
+  /** Keys that a DELETE in it names. */
+  readonly ended: Set<string>;
   /** Flows of the image after it. */
   live: number;
 }
@@ -50,12 +59,27 @@ export function valueAt(history: KeyHistory, sequence: number): string | undefin
   return undefined;
 }
 
+const newNote = (): FrameNote => ({
+  touched: [],
+  endsInMark: false,
+  ends: [],
+  deletes: 0,
+  isDeclared: false,
+  seeds: [],
+  isBegun: false,
+  tenure: 0,
+  ended: new Set(),
+  live: 0,
+});
+
 export class StreamRecord {
   readonly keys = new Map<string, KeyHistory>();
   /** Notes of the frames, the first at 1. */
-  readonly frames: FrameNote[] = [{ touched: [], endsInMark: false, ends: [], deletes: 0, live: 0 }];
+  readonly frames: FrameNote[] = [newNote()];
   /** Called for an UPSERT that belongs to another life than the one said before, but does not say so. */
-  onMissingFresh: ((key: string, sequence: number) => void) | undefined;
+  onMissingFresh: ((before: string, after: string, sequence: number) => void) | undefined;
+  /** Its sender was primary at some time. */
+  wasPrimary = false;
   readonly #hash: KeyedHash;
   readonly #bySegment = new Map<number, KeyHistory[]>();
   readonly #m = allocateMemory(1024);
@@ -79,7 +103,7 @@ export class StreamRecord {
   /** Records the payload of the stream frame with the next sequence. */
   record(payload: Uint8Array): void {
     const sequence = this.frames.length;
-    const note: FrameNote = { touched: [], endsInMark: false, ends: [], deletes: 0, live: 0 };
+    const note = newNote();
     this.frames.push(note);
     for (const op of decodeMulti(payload) as Iterable<unknown[]>) {
       const head = op[0] as number;
@@ -88,13 +112,36 @@ export class StreamRecord {
       if (code === 1) this.#upsert(op, head, sequence, note);
       else if (code === 2) {
         const key = op[1] as Uint8Array;
+        const name = text(key, 0, key.length);
         note.deletes++;
-        this.#set(this.#history(text(key, 0, key.length)), sequence, undefined, note);
+        note.ended.add(name);
+        this.#set(this.#history(name), sequence, undefined, note);
       } else if (code === 3) {
         const bracket = { bits: op[1] as number, prefix: op[2] as number, begin: sequence };
         this.#open = { bracket, named: new Set() };
       } else if (code === 4) this.#end(sequence, note);
+      else if (code === 7) {
+        note.isDeclared = true;
+        note.isBegun = op[4] === 1;
+        const seeds = op[3] as [string, Uint8Array, number][];
+        for (const [, incarnation] of seeds) note.seeds.push(Buffer.from(incarnation).toString('hex'));
+      } else if (code === 8 && op[1] === 1) {
+        note.tenure = op[2] as number;
+        this.wasPrimary = true;
+      }
     }
+    note.live = this.#live;
+  }
+
+  /** What was said of the key last. */
+  last(key: string): string | undefined {
+    return this.keys.get(key)?.values.at(-1);
+  }
+
+  /** The last frame has a DECLARE, by which the sender's image has this of the key, or has it no more. */
+  restate(key: string, value: string | undefined): void {
+    const note = this.frames[this.length];
+    this.#set(this.#history(key), this.length, value, note);
     note.live = this.#live;
   }
 
@@ -110,12 +157,19 @@ export class StreamRecord {
     }
   }
 
+  /** First lane of a key's hash. */
+  loOf(key: string): number {
+    const known = this.keys.get(key);
+    if (known !== undefined) return known.lo;
+    const words = new Uint32Array(Uint8Array.from(Buffer.from(key, 'latin1')).buffer);
+    this.#hash.words(words, 0, words.length);
+    return this.#hash.lo >>> 0;
+  }
+
   #history(key: string): KeyHistory {
     const known = this.keys.get(key);
     if (known !== undefined) return known;
-    const words = new Uint32Array(Uint8Array.from(Buffer.from(key, 'latin1')).buffer);
-    this.#hash.words(words, 0, words.length);
-    const history: KeyHistory = { key, lo: this.#hash.lo >>> 0, sequences: [], values: [] };
+    const history: KeyHistory = { key, lo: this.loOf(key), sequences: [], values: [] };
     this.keys.set(key, history);
     const segment = history.lo >>> 20;
     const others = this.#bySegment.get(segment);
@@ -157,7 +211,7 @@ export class StreamRecord {
     const value = text(m.u8, OFF_KEY, at);
     const before = history.values.at(-1);
     if ((head & 16) === 0 && before !== undefined && isOtherLife(before, value, addr)) {
-      this.onMissingFresh?.(history.key, sequence);
+      this.onMissingFresh?.(before, value, sequence);
     }
     this.#set(history, sequence, value, note);
     this.#open?.named.add(history);

@@ -4,6 +4,7 @@ export class Trace {
   readonly #now: () => number;
   #lo = 0x811c9dc5;
   #hi = 0x1b873593;
+  #bytes = 0;
 
   constructor(now: () => number, write?: (line: string) => void) {
     this.#now = now;
@@ -12,7 +13,17 @@ export class Trace {
 
   /** Hash of everything noted so far: equal for two runs of one seed (invariant 23). */
   get hash(): string {
-    return `${(this.#hi >>> 0).toString(16).padStart(8, '0')}${(this.#lo >>> 0).toString(16).padStart(8, '0')}`;
+    return `${this.decisions}${hex(this.#bytes)}`;
+  }
+
+  /** Hash of what was done, without the bytes it was said in: terms begin at the wall clock (invariant 22). */
+  get decisions(): string {
+    return `${hex(this.#hi)}${hex(this.#lo)}`;
+  }
+
+  /** Notes a byte of a frame: its seal covers all others. */
+  noteByte(byte: number): void {
+    this.#bytes = Math.imul(this.#bytes ^ byte, 0x01000193) + 1;
   }
 
   /** Notes numbers, without text: what happens too often to be read. */
@@ -36,3 +47,5 @@ export class Trace {
     this.#hi ^= this.#hi >>> 13;
   }
 }
+
+const hex = (word: number): string => (word >>> 0).toString(16).padStart(8, '0');

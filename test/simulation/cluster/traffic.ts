@@ -1,5 +1,11 @@
 /** What happens in the kernels: flows begin, change and end, as a seed decides. */
-import { IPPROTO_TCP, IPS_ASSURED, IPS_SEEN_REPLY } from '../../../src/flow/conntrack-enums.js';
+import {
+  IPPROTO_TCP,
+  IPS_ASSURED,
+  IPS_DST_NAT,
+  IPS_SEEN_REPLY,
+  IPS_SRC_NAT,
+} from '../../../src/flow/conntrack-enums.js';
 import {
   KernelBatch,
   OP_DELETE,
@@ -10,26 +16,29 @@ import {
   SEEN_PROTOINFO,
   SEEN_STATUS,
 } from '../../../src/flow/kernel-port.js';
+import { protoBitsOf } from '../../../src/flow/normalise.js';
 import {
   addressBytes,
   allocateMemory,
   HAS_TIMEOUT,
-  lengthOf,
   type Memory,
   OFF_HAS,
-  OFF_LENGTH,
   OFF_PROTOCOL,
   OFF_TIMEOUT,
   offMark,
-  offParts,
+  offProtoBits,
   offReplySrc,
   offState,
   offStatus,
+  PART_MASTER,
 } from '../../../src/flow/record.js';
-import type { TwinFlow } from '../kernel-twin-flows.js';
+import { originalKey, type TwinFlow } from '../kernel-twin-flows.js';
+import { natBits } from '../kernel-twin-requests.js';
 import type { Random } from '../random.js';
+import { filterParts } from '../record-parts.js';
 import { writeSample } from '../sample-records.js';
 import { crowdOf } from './crowd.js';
+import { forwarded, masterOf, writeMaster } from './forwarded.js';
 import { keyText, type Machine } from './machine.js';
 import type { Trace } from './trace.js';
 
@@ -38,6 +47,10 @@ const FOREIGN_PORT = 4242;
 /** Tuples that traffic of several nodes has in common (broadcasts, and what returns after a change of roles). */
 const SHARED_FROM = 60_000;
 const SHARED_KEYS = 24;
+/** Share of the active machine's changes that are packets of connections through the cluster's address. */
+const FORWARDED_SHARE = 0.6;
+/** A packet prolongs its flow to so much, seconds. */
+const REFRESHED_S = 300;
 
 export interface TrafficOptions {
   /** Tuples that the traffic of one node draws from. */
@@ -61,6 +74,11 @@ export class Traffic {
   readonly #batch = new KernelBatch(1);
   readonly #numbers = new WeakMap<TwinFlow, number>();
   readonly #live = new Map<Machine, TwinFlow[]>();
+  /** The machine that has the cluster's address. */
+  active: Machine | undefined;
+  /** Sample numbers of the connections that go through it. */
+  readonly #connections: number[] = [];
+  readonly #scratch = allocateMemory(1024);
   #variant = 0;
 
   constructor(options: TrafficOptions, random: Random, trace: Trace) {
@@ -81,6 +99,10 @@ export class Traffic {
 
   /** One change of a kernel. */
   step(machine: Machine): void {
+    if (machine === this.active && this.#random.chance(FORWARDED_SHARE)) {
+      this.#forward(machine);
+      return;
+    }
     const live = this.#liveOf(machine);
     const roll = this.#random.next();
     const isFull = live.length > this.#options.tuples * 0.8;
@@ -100,6 +122,45 @@ export class Traffic {
     else this.#change(machine, flow);
   }
 
+  /** A packet of a connection through the address, wherever the flow came from. */
+  #forward(machine: Machine): void {
+    const random = this.#random;
+    const connections = this.#connections;
+    const room = this.#options.tuples * 0.6;
+    if (connections.length < 2 || (random.chance(0.3) && connections.length < room)) {
+      const n = forwarded(random.below(this.#options.tuples));
+      if (connections.includes(n)) return;
+      if (this.#born(machine, n) !== undefined) connections.push(n);
+      return;
+    }
+    const i = random.below(connections.length);
+    const n = connections[i];
+    writeSample(this.#scratch, 0, n, 0);
+    const flow = machine.twin.lookup(originalKey(this.#scratch, 0));
+    const roll = random.next();
+    if (flow === undefined || flow.isLoser) {
+      // Picked up in the middle, given up, or dropped and sent again.
+      if (roll < 0.5) this.#born(machine, n);
+      else if (roll < 0.8) this.#forget(i);
+      return;
+    }
+    machine.sees(keyText(flow.m, 0));
+    if (roll < 0.25) {
+      this.#forget(i);
+      this.#finish(machine, flow);
+    } else if (roll < 0.33) {
+      this.#finish(machine, flow);
+      this.#born(machine, n);
+    } else {
+      if (roll < 0.7) flow.expiresAt = Math.max(flow.expiresAt, machine.twin.now() + REFRESHED_S * 1000);
+      this.#change(machine, flow);
+    }
+  }
+
+  #forget(i: number): void {
+    this.#drop(this.#connections, i);
+  }
+
   #liveOf(machine: Machine): TwinFlow[] {
     let live = this.#live.get(machine);
     if (live === undefined) {
@@ -109,16 +170,21 @@ export class Traffic {
     return live;
   }
 
-  #drop(live: TwinFlow[], i: number): void {
-    live[i] = live[live.length - 1];
-    live.pop();
+  #drop<T>(list: T[], i: number): void {
+    list[i] = list[list.length - 1];
+    list.pop();
   }
 
   #begin(machine: Machine): void {
     const random = this.#random;
     const isShared = random.chance(this.#options.sharedShare);
     const n = isShared ? SHARED_FROM + random.below(SHARED_KEYS) : this.#tuple(machine);
-    this.#born(machine, n);
+    this.#bornLocal(machine, n);
+  }
+
+  #bornLocal(machine: Machine, n: number): void {
+    const flow = this.#born(machine, n);
+    if (flow !== undefined) this.#liveOf(machine).push(flow);
   }
 
   #tuple(machine: Machine): number {
@@ -136,6 +202,7 @@ export class Traffic {
     // Another life of a translated flow may have got another port or address.
     const addr = addressBytes(m, 0);
     if (n % 7 === 0) m.u8[offReplySrc(addr) + 1] = v & 3;
+    this.#asShown(machine, m, n);
     m.u8[OFF_HAS] = HAS_TIMEOUT;
     m.u32[OFF_TIMEOUT >>> 2] = random.chance(0.1) ? 1 + random.below(8) : 300 + random.below(600);
     const isDeaf = random.chance(this.rates.deaf);
@@ -143,12 +210,25 @@ export class Traffic {
     const flow = machine.twin.born(m, 0, { isDeaf });
     if (flow === undefined) return undefined;
     this.#note(machine, 1, n);
-    machine.keys.add(keyText(m, 0));
+    machine.sees(keyText(m, 0));
     this.#numbers.set(flow, n);
     if (isDeaf) machine.hide();
-    this.#liveOf(machine).push(flow);
     if (random.chance(this.rates.clash)) machine.twin.clash(flow, this.#loser(flow), 0);
     return flow;
+  }
+
+  /** What a kernel shows of every flow of its kind: TCP's flags and scales, what its NAT says, its master. */
+  #asShown(machine: Machine, m: Memory, n: number): void {
+    const addr = addressBytes(m, 0);
+    const protocol = m.u8[OFF_PROTOCOL];
+    if (protocol === IPPROTO_TCP) m.u8[offProtoBits(addr)] = protoBitsOf(protocol);
+    const status = offStatus(addr) >>> 2;
+    m.u32[status] = (m.u32[status] & ~(IPS_SRC_NAT | IPS_DST_NAT)) | natBits(m, 0);
+    const master = masterOf(n);
+    if (master < 0) return;
+    writeSample(this.#scratch, 0, master, 0);
+    if (machine.twin.lookup(originalKey(this.#scratch, 0)) !== undefined)
+      writeMaster(m, master, this.#scratch);
   }
 
   /** A packet that lost the race for a tuple: the winner's original, another reply (F13). */
@@ -162,6 +242,10 @@ export class Traffic {
   #end(machine: Machine, live: TwinFlow[], i: number): void {
     const flow = live[i];
     this.#drop(live, i);
+    this.#finish(machine, flow);
+  }
+
+  #finish(machine: Machine, flow: TwinFlow): void {
     this.#note(machine, 2, flow.id);
     if (flow.isDeaf) machine.hide();
     if (this.#random.chance(this.rates.foreign)) this.#foreign(machine, OP_DELETE, flow);
@@ -173,7 +257,7 @@ export class Traffic {
     const flow = live[i];
     const n = this.#numbers.get(flow) as number;
     this.#end(machine, live, i);
-    this.#born(machine, n);
+    this.#bornLocal(machine, n);
   }
 
   #foreign(machine: Machine, verb: number, flow: TwinFlow): void {
@@ -221,7 +305,7 @@ function assure(m: Memory): void {
   m.u32[offStatus(addressBytes(m, 0)) >>> 2] |= IPS_SEEN_REPLY | IPS_ASSURED;
 }
 
-/** Labels and helper are taken away. */
+/** Labels and helper are taken away; a master stays for life. */
 function stripParts(m: Memory): void {
-  if (lengthOf(m, 0) > 0) m.u16[OFF_LENGTH >>> 1] = offParts(addressBytes(m, 0));
+  filterParts(m, 0, (type) => type === PART_MASTER);
 }

@@ -8,7 +8,9 @@ export const INVARIANTS = {
   3: 'each sequence is applied once, in order, and a hole makes suspect',
   4: 'the KERNEL slots are the kernel',
   5: 'no echo: own is only what this kernel had',
+  6: 'no delete hits another life than the one decided on',
   7: 'a restart shrinks no replica before mirrorReady; no sweep by a gapped bracket',
+  8: 'after a promote every flow of the sources is in the kernel, or in the report',
   10: 'no replica of a primary is dropped before it was absorbed',
   12: 'a (key, counter) has one plaintext',
   13: 'no state changes through a frame of an unproven incarnation',
@@ -18,6 +20,7 @@ export const INVARIANTS = {
   17: 'a receiver that does not advance delays the others by a second at most',
   18: 'heartbeats stand 400 ms apart at most while the loop runs',
   19: 'a clean audit heals the table',
+  21: 'no child is created before its master',
   22: 'steps of the wall clock change no decision',
   23: 'the same seed gives the same trace',
   101: 'nothing is shipped before mirrorReady',
@@ -26,6 +29,7 @@ export const INVARIANTS = {
   104: 'a living incarnation keeps its name against a newcomer',
   105: 'nobody has acknowledged what was never sent',
   106: 'the daemon does not throw',
+  107: 'what has ended on the primary does not return',
 } as const;
 
 export type InvariantNumber = keyof typeof INVARIANTS;

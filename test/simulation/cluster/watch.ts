@@ -1,17 +1,22 @@
 /** Looks on at every frame and every step of a cluster, and throws a Violation where an invariant is broken. */
+import type { PersistedState } from '../../../src/failover/state.js';
 import { seedFromText } from '../../../src/flow/hash.js';
 import { OWNERS_MAX, PEERS_MAX, QUARANTINE_MAX } from '../../../src/limits.js';
 import type { PeerStatus } from '../../../src/replication/ports.js';
 import { LEVEL_ROOT } from '../../../src/table/digests.js';
-import { OWNER_SELF } from '../../../src/table/slot-bits.js';
+import { INJECTING, OWNER_SELF, PENDING } from '../../../src/table/slot-bits.js';
+import type { TwinFlow } from '../kernel-twin-flows.js';
 import type { DaemonRun } from './daemon-run.js';
 import { checkKernel } from './kernel-check.js';
-import { durableText, keyText, type Machine } from './machine.js';
+import { durableText, keyText, type Machine, showText } from './machine.js';
 import { type Datagram, peekHead } from './network.js';
 import { ReplicaCheck } from './replica-check.js';
+import { Restatement } from './restatement.js';
 import type { Schedule } from './schedule.js';
 import { StreamRecord } from './stream-record.js';
+import { TakeoverWatch } from './takeover-watch.js';
 import { Violation } from './violation.js';
+import { WriteWatch } from './write-watch.js';
 
 const CLASS_STREAM = 0;
 const CONTROL_HEARTBEAT = 4;
@@ -26,8 +31,13 @@ const ANSWERS_MAX = 40;
 /** Between two looks at a kernel that has just been read to empty. Milliseconds. */
 const LULL_INTERVAL_MS = 250;
 const SILENT_MS = 1000;
+const LENDS = 'a primary died while it took over';
 /** How long after the last frame a run may still apply some, and how often its limits are looked at, in rounds. */
 const DRAIN_MS = 20;
+/** MARKs of who was taken over, or has taken over, mean nothing for so long; and what clocks may differ. Milliseconds. */
+const ABSORBED_MS = 12_000;
+/** The same of a takeover that has begun, until it is done: longer than any. Milliseconds. */
+const COMMIT_MS = 60_000;
 const LIMITS_EVERY = 16;
 
 /** What is remembered of one run. */
@@ -46,10 +56,16 @@ interface Watched {
   nextLullAt: number;
   /** Flows that replicas of a restarting node had at the last look, by node and incarnation. */
   readonly kept: Map<string, number>;
+  /** Where the last look at each stream was. */
+  readonly looked: Map<string, number>;
   receivedAt: number;
   steps: number;
   /** In this step a frame of a node's former incarnation was taken, which may delete. */
   heardFormer: boolean;
+  /** In this step flows got another owner. */
+  isRelabelled: boolean;
+  /** It keeps flows of its own that its kernel does not have, for another node. */
+  isLending: boolean;
   before: { isKnown: boolean; digest: string };
 }
 
@@ -66,14 +82,31 @@ export interface WatchedCluster {
 
 export class Watch {
   readonly replicas = new ReplicaCheck();
+  readonly takeovers: TakeoverWatch;
+  readonly writes: WriteWatch;
   /** Audits that were found to have healed a table that somebody broke. */
   lulls = 0;
   readonly #cluster: WatchedCluster;
   readonly #runs = new Map<string, Watched>();
   readonly #sealings = new Map<number, number>();
+  readonly #restate = new Restatement(() => [...this.#runs.values()].map(({ stream }) => stream));
 
   constructor(cluster: WatchedCluster) {
     this.#cluster = cluster;
+    const { schedule, machines } = cluster;
+    this.takeovers = new TakeoverWatch({
+      mark: () => schedule.mark(),
+      streamOf: (incarnation) => this.streamOf(incarnation),
+      machineOf: (run) => cluster.machineOf(run),
+      runOf: (incarnation) => cluster.runOf(incarnation),
+    });
+    this.writes = new WriteWatch({
+      get now() {
+        return schedule.now;
+      },
+      machines,
+      takeoverOf: (machine) => (machine.run === undefined ? undefined : this.takeovers.of(machine.run)),
+    });
   }
 
   streamOf(incarnation: string): StreamRecord | undefined {
@@ -87,8 +120,11 @@ export class Watch {
 
   started(run: DaemonRun): void {
     const stream = new StreamRecord(seedFromText('sim'));
-    stream.onMissingFresh = (_key, sequence) => {
-      throw new Violation(102, `${run.name}, frame ${sequence}`);
+    stream.onMissingFresh = (before, after, sequence) => {
+      throw new Violation(
+        102,
+        `${run.name}, frame ${sequence}: ${showText(after)} after ${showText(before)}`,
+      );
     };
     this.#runs.set(run.id, {
       stream,
@@ -102,9 +138,12 @@ export class Watch {
       lossesAtStep: 0,
       nextLullAt: 0,
       kept: new Map(),
+      looked: new Map(),
       receivedAt: run.startedAt,
       steps: 0,
       heardFormer: false,
+      isRelabelled: false,
+      isLending: false,
       before: { isKnown: true, digest: '' },
     });
   }
@@ -153,6 +192,50 @@ export class Watch {
     }
     sealed.push(hash);
     stream.record(payload);
+    if (stream.frames[stream.length].isDeclared) this.#restate.all(run, stream);
+  }
+
+  /** A role change is about to be carried out, or was. */
+  persists(run: DaemonRun, state: PersistedState): void {
+    if (state.role !== 'primary') this.takeovers.stops(this.#cluster.machineOf(run));
+    const phase = run.core.jobs.current?.progress().phase;
+    if (phase !== 'early' && phase !== 'declare') return;
+    this.takeovers.begins(run, state);
+    const watched = this.#of(run);
+    watched.isRelabelled = true;
+  }
+
+  /** What the sources still say is judged anew when they have declared. */
+  declares(run: DaemonRun, seeds: readonly string[]): void {
+    this.takeovers.declares(run, seeds);
+    for (const seed of seeds) this.#absorbs(run, seed, ABSORBED_MS);
+  }
+
+  /** A flow ends in a kernel, by a packet, a timer or another program. */
+  ended(machine: Machine, flow: TwinFlow): void {
+    if (flow.isLoser) return;
+    const { run } = machine;
+    const slot = run?.isUp ? run.core.table.find(flow.m, 0) : -1;
+    const isOwn =
+      run !== undefined &&
+      slot >= 0 &&
+      run.core.role === 'primary' &&
+      run.core.table.owner(slot) === OWNER_SELF &&
+      (run.core.table.bits(slot) & (PENDING | INJECTING)) === 0;
+    const order = this.#cluster.schedule.mark();
+    const end = {
+      flow,
+      order,
+      run: isOwn ? run : undefined,
+      lost: run?.eventsLost ?? 0,
+      term: run?.core.replicator.term ?? 0,
+    };
+    machine.ends.set(keyText(flow.m, 0), end);
+  }
+
+  /** For a while MARKs about this incarnation mean nothing to the run. */
+  #absorbs(run: DaemonRun, incarnation: string, lastsMs: number): void {
+    this.replicas.excuse(run, incarnation, this.#cluster.schedule.now + lastsMs);
   }
 
   beforeReceive(run: DaemonRun, { head }: Datagram): void {
@@ -160,7 +243,10 @@ export class Watch {
     const peer = this.#peer(run, head.incarnation);
     before.isKnown = peer !== undefined || head.incarnation === run.id;
     before.digest = before.isKnown ? '' : digestOf(run);
-    if (head.frameClass === CLASS_STREAM) this.replicas.delivers(run, head.incarnation, head.counter);
+    const stream = this.streamOf(head.incarnation);
+    if (head.frameClass !== CLASS_STREAM || stream === undefined) return;
+    const node = this.#cluster.runOf(head.incarnation)?.name ?? '';
+    this.replicas.delivers(run, node, head.incarnation, head.counter, stream);
   }
 
   afterReceive(run: DaemonRun, { head }: Datagram): void {
@@ -185,20 +271,48 @@ export class Watch {
 
   #look(run: DaemonRun, peer: PeerStatus, owner: string): void {
     const stream = this.streamOf(owner);
-    if (stream === undefined || !this.replicas.look(run, peer, owner, stream)) return;
+    if (stream === undefined) return;
+    this.#declared(run, peer, owner, stream);
+    if (!this.replicas.look(run, peer, owner, stream, this.#cluster.schedule.now)) return;
     const current = this.#cluster.machines.find((m) => m.name === peer.node)?.run;
     if (current?.id !== owner) this.#of(run).heardFormer = true;
   }
 
+  /** What was applied since the last look may have given flows another owner. */
+  #declared(run: DaemonRun, peer: PeerStatus, owner: string, stream: StreamRecord): void {
+    const watched = this.#of(run);
+    const from = watched.looked.get(owner);
+    if (from === peer.receivedSequence) return;
+    watched.looked.set(owner, peer.receivedSequence);
+    // The first look comes when frames were taken already, and nobody knows from which on.
+    for (let s = (from ?? 0) + 1; s <= peer.receivedSequence; s++) {
+      const { isDeclared, seeds, isBegun } = stream.frames[s];
+      if (isDeclared) watched.isRelabelled = true;
+      const lastsMs = isBegun ? COMMIT_MS : ABSORBED_MS;
+      for (const seed of seeds) this.#absorbs(run, seed === run.id ? owner : seed, lastsMs);
+    }
+  }
+
   logged(run: DaemonRun, message: string, node: string): void {
     const { now } = this.#cluster.schedule;
+    if (message.startsWith(LENDS)) this.#lends(run);
     const other = this.#cluster.machines.find((m) => m.name === node)?.run;
     if (message === 'peer: silent' && other !== undefined) {
+      // A slow one never reads to the end, and does not put it off for ever.
+      const isSlow = run.slowness > 1;
       const unread = run.inbox.find((d) => d.head.incarnation === other.id && now - d.arrivedAt < SILENT_MS);
-      if (unread !== undefined)
+      if (unread !== undefined && !isSlow)
         throw new Violation(103, `${run.name} calls ${node} silent, its frame is not read`);
     }
     if (message === 'peer: replaced' && other?.isUp) this.#replaced(run, other, now);
+  }
+
+  /** What a dead primary had begun to take over is this node's own word, though its kernel has none of it. */
+  #lends(run: DaemonRun): void {
+    const watched = this.#of(run);
+    watched.isLending = true;
+    watched.isRelabelled = true;
+    this.#cluster.machineOf(run).hide();
   }
 
   /** A living incarnation that can be heard is not replaced by another one of its name. */
@@ -224,6 +338,7 @@ export class Watch {
     if (watched.steps++ % LIMITS_EVERY === 0) this.#limits(run);
     this.#audits(run, watched);
     watched.heardFormer = false;
+    watched.isRelabelled = false;
   }
 
   #heartbeat(run: DaemonRun): void {
@@ -250,13 +365,14 @@ export class Watch {
 
   /** No replica shrinks through its owner's restart (invariants 7 and 10). */
   #restarts(run: DaemonRun, watched: Watched): void {
+    const isTaking = watched.isRelabelled || this.takeovers.of(run) !== undefined;
     for (const { name, bootId, run: other } of this.#cluster.machines) {
       if (other === undefined || other === run || other.isReady || !other.isUp) continue;
       const count = this.#images(run, name, bootId);
       const id = `${name}:${other.id}`;
       const kept = watched.kept.get(id);
       watched.kept.set(id, count);
-      if (kept === undefined || count >= kept || watched.heardFormer) continue;
+      if (kept === undefined || count >= kept || watched.heardFormer || isTaking) continue;
       throw new Violation(
         7,
         `${run.name} had ${kept} flows of ${name}, which starts again, and has ${count}`,
@@ -280,14 +396,24 @@ export class Watch {
     if (clean !== watched.cleanAudits) {
       watched.cleanAudits = clean;
       watched.healedLosses = watched.lossesAtStep;
-      watched.healedStep = run.lastDumpStart;
+      watched.healedStep = run.cleanDumpStart;
     }
     watched.lossesAtStep = run.eventsLost;
     const { now } = this.#cluster.schedule;
     if (now < watched.nextLullAt || !this.isFaithful(run)) return;
     watched.nextLullAt = now + LULL_INTERVAL_MS;
     this.lulls++;
-    checkKernel(this.#cluster.machineOf(run), run, now, 'with all events read');
+    this.checkKernel(run, 'with all events read');
+  }
+
+  /** The table of a run against its kernel; all events must have been read. */
+  checkKernel(run: DaemonRun, when: string): void {
+    const isTakenOver = (machine: Machine, key: string) =>
+      machine.taken.has(key) ||
+      (machine.sources.size > 0 &&
+        [...this.#runs.values()].some(({ stream }) => stream.wasPrimary && stream.keys.has(key)));
+    const { isLending } = this.#of(run);
+    checkKernel(this.#cluster.machineOf(run), run, this.#cluster.schedule.now, when, isLending, isTakenOver);
   }
 
   /** Flows that incarnations of a node in this boot have spoken of, and those in which it was primary. */
@@ -312,6 +438,7 @@ export class Watch {
     const machine = this.#cluster.machineOf(run);
     const { queue } = machine.twin;
     if (!run.isReady || queue.length > 0 || queue.waiting > 0 || machine.unordered > 0) return false;
+    if (this.takeovers.of(run) !== undefined || run.asked > 0) return false;
     return run.eventsLost === watched.healedLosses && machine.lastHiddenChange < watched.healedStep;
   }
 

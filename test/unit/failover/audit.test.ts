@@ -214,6 +214,16 @@ describe('an audit', () => {
     expect(node.difference()).toBeUndefined();
   });
 
+  it('knows a held flow by the id that the kernel shows, so that its end is believed', () => {
+    const peer = node.addPeer('fw1', { isAlive: true });
+    const slot = node.hear(peer, tcp(1, { id: 5 }), KERNEL);
+    const flow = born(tcp(1), false);
+    node.finish(node.audit('repair'));
+    node.twin.die(flow);
+    node.drain();
+    expect(node.table.bits(slot) & KERNEL).toBe(0);
+  });
+
   it('works more often than there are numbers for audits', () => {
     const peer = node.addPeer('fw1', { isAlive: true });
     const flow = born(tcp(1), false);

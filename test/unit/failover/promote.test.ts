@@ -22,7 +22,7 @@ import {
   offWscale,
 } from '../../../src/flow/record.js';
 import { GRE_COMMIT_S, REJECTED_SHOWN } from '../../../src/limits.js';
-import { DIRTY, KERNEL, OWNER_SELF, PENDING } from '../../../src/table/slot-bits.js';
+import { DIRTY, FRESH, KERNEL, OWNER_SELF, PENDING, SHADOW } from '../../../src/table/slot-bits.js';
 import { FailoverNode, type TestPeer } from '../../simulation/failover-node.js';
 import { type FlowDescription, makeRecord } from '../../simulation/record-maker.js';
 
@@ -300,6 +300,30 @@ describe('a promote', () => {
     expect(promotion.report).toMatchObject({ committed: 2, withoutMaster: 0 });
     const m = node.kernelRecord(child);
     expect(m && status(m) & IPS_EXPECTED).toBe(IPS_EXPECTED);
+  });
+
+  it('replaces a child that the kernel has in another life after its master, too', () => {
+    const master = tcp(21);
+    const child = tcp(2021, { destinationPort: 2000, master, status: LIVE | IPS_EXPECTED });
+    held(child, tcp(2021, { destinationPort: 2000, status: 0 }));
+    node.hear(peer, master);
+    for (let port = 3000; port < 3040; port++) inKernel(tcp(port));
+    const promotion = node.promotion();
+    node.finish(promotion);
+    expect(promotion.report).toMatchObject({ committed: 1, replaced: 1, withoutMaster: 0 });
+    expect(node.difference()).toBeUndefined();
+  });
+
+  it('tells the peers of a child without its master as of another life', () => {
+    const child = tcp(2021, { destinationPort: 2000, master: tcp(21), status: LIVE | IPS_EXPECTED });
+    const slot = node.hear(peer, child);
+    node.finish(node.promotion());
+    expect(node.table.bits(slot) & FRESH).toBe(FRESH);
+  });
+
+  it('takes a higher term when it takes over from a higher one, also as a primary', () => {
+    const promotion = node.promotion({ role: 'primary', term: 5 });
+    expect(promotion.term).toBeGreaterThan(7);
   });
 
   it('creates a child whose master is gone without it, and says so', () => {
@@ -615,6 +639,23 @@ describe('the sources of a promote', () => {
     // Our stream has not spoken of it yet, whatever the source's has said.
     expect(node.table.hasImage(node.slotOf(tcp(2)))).toBe(false);
     expect(node.flush()).toEqual(['upsert', 'upsert']);
+    expect(node.difference()).toBeUndefined();
+  });
+
+  it('that speak late of a flow that a third node has as well have it taken over, and the third keeps its word', () => {
+    peer.isAlive = true;
+    const third = node.addPeer('fw3', { primaryTerm: 0, role: 'backup', isAlive: true });
+    const theirs = node.hear(third, tcp(2, { mark: 3 }));
+    const promotion = node.promotion();
+    node.finish(promotion, () => {
+      if (promotion.phase !== 'linger' || peer.role === 'backup') return;
+      const { m } = makeRecord(tcp(2, { mark: 4 }));
+      node.table.setImage(node.table.insert(m, 0, peer.owner, SHADOW), 1, 1);
+      peer.role = 'backup';
+    });
+    const own = node.slotOf(tcp(2));
+    expect([node.table.owner(own), node.table.owner(theirs)]).toEqual([OWNER_SELF, third.owner]);
+    expect(node.table.bits(theirs) & PENDING).toBe(0);
     expect(node.difference()).toBeUndefined();
   });
 

@@ -153,6 +153,19 @@ describe('a NEW', () => {
   });
 });
 
+describe('a held flow of which its owner no longer speaks', () => {
+  it('is nobody’s when another life begins over it, and does not come back after that', () => {
+    const theirs = peersFlow(flow(), bit.KERNEL);
+    table.clearImage(theirs);
+    send(EVENT_NEW, flow({ mark: 2 }));
+    flush();
+    send(EVENT_DESTROY, flow({ mark: 2 }));
+    flush();
+    expect(slot()).toBe(-1);
+    expect(table.count).toBe(0);
+  });
+});
+
 describe('an UPDATE', () => {
   it('of an own flow overlays what it carries', () => {
     send(EVENT_NEW, flow({ mark: 1, state: 3 }));
@@ -272,6 +285,14 @@ describe('a DESTROY', () => {
     expect([bits(theirs), table.hasImage(theirs)]).toEqual([0, true]);
     table.setBits(theirs, bit.KERNEL);
     send(EVENT_DESTROY, flow(), { port: 4321 });
+    expect(bits(theirs)).toBe(bit.TOUCHED);
+  });
+
+  it('of a held flow is believed by the id that an update showed last', () => {
+    isPrimary = false;
+    const theirs = peersFlow(flow({ id: 5 }), bit.KERNEL);
+    send(EVENT_UPDATE, flow({ id: 6, mark: 1 }));
+    send(EVENT_DESTROY, flow({ id: 6 }));
     expect(bits(theirs)).toBe(bit.TOUCHED);
   });
 

@@ -1,13 +1,26 @@
 import { describe, expect, it } from 'vitest';
 import { seedFromText } from '../../../src/flow/hash.js';
-import { copyRecord, lengthOf, MAX_TABLE_RECORD_BYTES, PART_LABELS } from '../../../src/flow/record.js';
+import {
+  copyRecord,
+  lengthOf,
+  MAX_TABLE_RECORD_BYTES,
+  OFF_ID,
+  PART_LABELS,
+} from '../../../src/flow/record.js';
 import { OWNERS_MAX } from '../../../src/limits.js';
 import { Digests, LEVEL_GROUP, LEVEL_ROOT, LEVEL_SEGMENT } from '../../../src/table/digests.js';
 import { FlowTable } from '../../../src/table/flow-table.js';
 import { LimitError, Owners } from '../../../src/table/owners.js';
 import { SEGMENTS, SegmentIndex } from '../../../src/table/segment-index.js';
 import { SLAB_BYTES_MAX, Slab } from '../../../src/table/slab.js';
-import { DEAD, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED, SHADOW } from '../../../src/table/slot-bits.js';
+import {
+  DEAD,
+  KERNEL,
+  OWNER_SELF,
+  OWNER_UNCLASSIFIED,
+  PENDING,
+  SHADOW,
+} from '../../../src/table/slot-bits.js';
 import { SLOT_WORDS, SLOTS_CAPACITY_MAX, Slots, WORD_HASH, WORD_RECORD } from '../../../src/table/slots.js';
 import { incarnationOf, numberedFlow, smallTable } from './test-flows.js';
 
@@ -235,6 +248,51 @@ describe('shadows', () => {
       expect(table.bits(heir) & (KERNEL | SHADOW)).toBe(KERNEL);
     }
     expect(table.kernelCount).toBe(1);
+  });
+});
+
+describe('a flow that waits for its commit', () => {
+  it('waits on when two owners who have it become one', () => {
+    const table = smallTable();
+    const [first, second] = [2, 3].map((n) => table.owners.add(`fw${n}`, incarnationOf(n)));
+    const kept = table.insert(numberedFlow(1).m, 0, first, SHADOW);
+    table.setImage(kept, 1, 1);
+    table.setImage(table.insert(numberedFlow(1).m, 0, second, PENDING), 2, 2);
+    for (const owner of [first, second]) table.relabel(owner, OWNER_SELF);
+    expect(table.bits(kept) & (PENDING | SHADOW)).toBe(PENDING);
+    expect(table.count).toBe(1);
+  });
+});
+
+describe('the ct id', () => {
+  const id = (table: FlowTable, slot: number) => table.memory.u32[(table.recordAt(slot) + OFF_ID) >>> 2];
+
+  it('goes to the shadow that becomes the visible slot of a flow that the kernel has', () => {
+    const table = smallTable();
+    const peer = table.owners.add('fw2', incarnationOf(2));
+    const own = table.insert(numberedFlow(1, { id: 7 }).m, 0, OWNER_SELF, KERNEL);
+    const theirs = table.insert(numberedFlow(1, { id: 3 }).m, 0, peer, SHADOW);
+    table.setImage(theirs, 1, 1);
+    table.remove(own);
+    expect([table.bits(theirs) & (KERNEL | SHADOW), id(table, theirs)]).toEqual([KERNEL, 7]);
+  });
+
+  it('stays where a slot goes to an owner who has the flow as well', () => {
+    const table = smallTable();
+    const peer = table.owners.add('fw2', incarnationOf(2));
+    const own = table.insert(numberedFlow(1, { id: 7 }).m, 0, OWNER_SELF, KERNEL);
+    table.setImage(table.insert(numberedFlow(1, { id: 3 }).m, 0, peer, SHADOW), 1, 1);
+    table.setOwner(own, peer);
+    expect([table.owner(own), id(table, own)]).toEqual([peer, 7]);
+  });
+
+  it('goes to the shadow that is made visible', () => {
+    const table = smallTable();
+    const peers = [2, 3].map((n) => table.owners.add(`fw${n}`, incarnationOf(n)));
+    table.setImage(table.insert(numberedFlow(1, { id: 7 }).m, 0, peers[0], KERNEL), 1, 1);
+    const shadow = table.insert(numberedFlow(1, { id: 3 }).m, 0, peers[1], SHADOW);
+    table.clearBits(shadow, SHADOW);
+    expect([table.bits(shadow) & (KERNEL | SHADOW), id(table, shadow)]).toEqual([KERNEL, 7]);
   });
 });
 

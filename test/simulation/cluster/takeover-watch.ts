@@ -1,0 +1,193 @@
+/** Looks on at promotes: what their sources had, and what became of it (invariants 8, 11 and 20). */
+import type { PromoteReport } from '../../../src/control/messages.js';
+import type { PersistedState } from '../../../src/failover/state.js';
+import {
+  addressBytes,
+  allocateMemory,
+  lengthOf,
+  type Memory,
+  OFF_KEY,
+  OFF_LENGTH,
+  OFF_ORIG_L4,
+} from '../../../src/flow/record.js';
+import { DEAD, SHADOW } from '../../../src/table/slot-bits.js';
+import { originalKey, replyKey } from '../kernel-twin-flows.js';
+import type { DaemonRun } from './daemon-run.js';
+import { durableText, keyText, type Machine, showText } from './machine.js';
+import { type StreamRecord, valueAt } from './stream-record.js';
+import { Violation } from './violation.js';
+
+const ENDED_SHOWN = 3;
+/** A promote that was cut short and resumed has to find its sources again. */
+const JUDGES_RESUMED: boolean = false;
+
+/** A promote, or an absorb, that a run has begun. */
+export interface Takeover {
+  readonly run: DaemonRun;
+  /** Sources by their nodes' names: incarnations. */
+  readonly sources: Map<string, string>;
+  /** What was held of them when it began: durable bytes by key. */
+  readonly flows: Map<string, string>;
+  /** Whose it is, by key, and keys of which two sources have spoken. */
+  readonly owners: Map<string, string>;
+  readonly doubtful: Set<string>;
+  isDeclared: boolean;
+  readonly begunAt: number;
+}
+
+/** Whom the watch asks. */
+export interface TakeoverWorld {
+  /** A number for what happens now. */
+  mark(): number;
+  streamOf(incarnation: string): StreamRecord | undefined;
+  machineOf(run: DaemonRun): Machine;
+  runOf(incarnation: string): DaemonRun | undefined;
+}
+
+export class TakeoverWatch {
+  readonly #world: TakeoverWorld;
+  /** Those under way, and those that a crash cut short, by machine; at most one of each run. */
+  readonly #takeovers = new Map<Machine, Takeover[]>();
+  readonly #m = allocateMemory(1024);
+
+  constructor(world: TakeoverWorld) {
+    this.#world = world;
+  }
+
+  /** The one under way in a run. */
+  of(run: DaemonRun): Takeover | undefined {
+    return this.#takeovers.get(this.#world.machineOf(run))?.find((t) => t.run === run);
+  }
+
+  /** The machine has stepped back: nothing is owed any more, and an audit reads what was left half way. */
+  stops(machine: Machine): void {
+    if (this.#takeovers.delete(machine)) machine.hide();
+  }
+
+  /** The machine was booted. */
+  forget(machine: Machine): void {
+    this.#takeovers.delete(machine);
+  }
+
+  /** A promote is about to touch its sources' flows. */
+  begins(run: DaemonRun, state: PersistedState): void {
+    const machine = this.#world.machineOf(run);
+    const takeover = this.#open(machine, run);
+    const { table } = run.core;
+    const owners = new Map<number, string>();
+    for (const { node, incarnation } of state.sources) {
+      const owner = table.owners.find(node, Uint8Array.from(Buffer.from(incarnation, 'hex')));
+      if (owner < 0) continue; // left over from one that was cut short
+      takeover.sources.set(node, incarnation);
+      machine.sources.add(incarnation);
+      owners.set(owner, incarnation);
+    }
+    for (let slot = 0; slot < table.slotLimit; slot++) {
+      if (!table.isUsed(slot) || !owners.has(table.owner(slot)) || !table.hasImage(slot)) continue;
+      if ((table.bits(slot) & DEAD) !== 0) continue;
+      const at = table.recordAt(slot);
+      const key = keyText(table.memory, at);
+      machine.taken.add(key);
+      const isShadow = (table.bits(slot) & SHADOW) !== 0;
+      // Which of two sources' records is the one that counts is not this watch's to say.
+      if (isShadow || takeover.flows.has(key)) takeover.doubtful.add(key);
+      if (isShadow && takeover.flows.has(key)) continue;
+      takeover.flows.set(key, durableText(table.memory, at));
+      takeover.owners.set(key, owners.get(table.owner(slot)) ?? '');
+    }
+  }
+
+  /** What is written twice before it is said is one. */
+  #open(machine: Machine, run: DaemonRun): Takeover {
+    const known = this.of(run);
+    if (known?.isDeclared === false) return known;
+    const takeover: Takeover = {
+      run,
+      sources: new Map(),
+      flows: new Map(),
+      owners: new Map(),
+      doubtful: new Set(),
+      isDeclared: false,
+      begunAt: this.#world.mark(),
+    };
+    const others = this.#takeovers.get(machine)?.filter((t) => t.run !== run) ?? [];
+    this.#takeovers.set(machine, [...others, takeover]);
+    return takeover;
+  }
+
+  /** What it says to its peers: the state on the disk also names what is left of another one, that was cut short. */
+  declares(run: DaemonRun, seeds: readonly string[]): void {
+    const takeover = this.of(run);
+    if (takeover === undefined || takeover.isDeclared) return;
+    takeover.isDeclared = true;
+    for (const [node, incarnation] of takeover.sources) {
+      if (!seeds.includes(incarnation)) takeover.sources.delete(node);
+    }
+    for (const [key, owner] of takeover.owners) if (!seeds.includes(owner)) takeover.flows.delete(key);
+  }
+
+  /** A promote, or an absorb, has ended. */
+  ends(run: DaemonRun, report: PromoteReport): void {
+    const machine = this.#world.machineOf(run);
+    const all = this.#takeovers.get(machine) ?? [];
+    const done = all.filter((t) => t.run === run || this.#isResumed(t, report));
+    this.#takeovers.set(
+      machine,
+      all.filter((t) => !done.includes(t)),
+    );
+    // Own writes are heard by nobody, and what was held without its owner's word is read by the audit that follows.
+    machine.hide();
+    // A demote has stopped it.
+    if (run.core.jobs.find('demote') !== undefined || run.core.role !== 'primary') return;
+    for (const takeover of done) this.#judge(machine, run, takeover, report);
+  }
+
+  /** True if all sources of a takeover that was cut short were found again. */
+  #isResumed({ sources }: Takeover, report: PromoteReport): boolean {
+    if (!JUDGES_RESUMED) return false;
+    return [...sources].every(([node, id]) => {
+      return report.sources.includes(node) && this.#world.runOf(id)?.isUp === true;
+    });
+  }
+
+  /** Every flow is in the kernel, has ended, or is in the report (invariant 8). */
+  #judge(machine: Machine, run: DaemonRun, takeover: Takeover, report: PromoteReport): void {
+    const { twin } = machine;
+    const missing: string[] = [];
+    for (const [key, value] of takeover.flows) {
+      writeText(this.#m, value);
+      const flow = twin.flows.byTuple.get(originalKey(this.#m, 0));
+      if (flow !== undefined) continue;
+      if ((machine.ends.get(key)?.order ?? 0) >= takeover.begunAt) continue;
+      if (twin.flows.byTuple.has(replyKey(this.#m, 0)) || this.#hasEnded(run, takeover, key)) continue;
+      missing.push(key);
+    }
+    const { rejected } = report;
+    if (missing.length <= rejected) return;
+    const some = missing.slice(0, ENDED_SHOWN).map(showText).join(', ');
+    throw new Violation(
+      8,
+      `${run.name} has taken over ${takeover.flows.size} flows: ${missing.length} are not in the kernel, ` +
+        `${rejected} in the report: ${some}`,
+    );
+  }
+
+  /** A source has said its end, and this run has heard it. */
+  #hasEnded(run: DaemonRun, takeover: Takeover, key: string): boolean {
+    const peers = run.core.replicator.peers();
+    return [...takeover.sources.values()].some((id) => {
+      const peer = peers.find((p) => Buffer.from(p.incarnation).toString('hex') === id);
+      const history = this.#world.streamOf(id)?.keys.get(key);
+      if (peer === undefined || history === undefined) return false;
+      return valueAt(history, peer.receivedSequence) === undefined;
+    });
+  }
+}
+
+/** Writes a record with these durable bytes to 0. */
+export function writeText(m: Memory, value: string): void {
+  m.u8.fill(0, 0, OFF_KEY);
+  for (let i = 0; i < value.length; i++) m.u8[OFF_KEY + i] = value.charCodeAt(i);
+  m.u16[OFF_LENGTH >>> 1] = OFF_KEY + value.length;
+  if (lengthOf(m, 0) < OFF_ORIG_L4 + addressBytes(m, 0)) throw new RangeError('no record');
+}
