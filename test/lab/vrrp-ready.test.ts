@@ -41,8 +41,12 @@ test('its backup is not ready before its replica was proven for five seconds', a
   await pair.fw2.keepalived.start();
   await pair.settled('fw1');
   expect(file('fw2')).toBe('0\n');
-  const { ready } = await pair.fw2.daemon.status();
-  expect(ready.reasons.join()).toMatch(/replica of fw1 is (not proven|proven for \d s)/);
+  // Joining comes first, and lasts as long as the machine needs.
+  await eventually('fw2 waits for its replica', { withinMs: READY_WITHIN_MS }, async () => {
+    const { ready } = await pair.fw2.daemon.status();
+    expect(ready.isReady).toBe(false);
+    return /replica of fw1 is (not proven|proven for \d s)/.test(ready.reasons.join());
+  });
   await isReady('fw2');
 });
 

@@ -1,6 +1,6 @@
 /**
- * The mutants of PROTOCOL.md, section 10, that apply before promote and purge: one change each of the compiled code
- * that a seed of the simulator must notice.
+ * The mutants of PROTOCOL.md, section 10: one change each of the compiled code that a seed of the simulator must
+ * notice. "purge ignores TOUCHED" is not among them: no seed runs long enough for a purge yet.
  */
 export interface Mutant {
   readonly name: string;
@@ -123,5 +123,42 @@ export const MUTANTS: readonly Mutant[] = [
     file: `${REPLICATION}declarations.js`,
     find: "self.suspect(peer, 'stream.declared');",
     replace: "peer.verdict = 'proven'; peer.verdictAt = peer.applied;",
+  },
+  {
+    name: 'drop-the-pin',
+    file: `${REPLICATION}self.js`,
+    find: 'return this.pinned.has(owner);',
+    replace: 'return false;',
+  },
+  {
+    name: 'resurrect-unchanged-slots-after-a-split',
+    file: `${REPLICATION}declarations.js`,
+    find: 'if (table.hasImage(slot) && (bits & DIRTY) === 0 && table.changedAt(slot) <= y.stamp) {',
+    replace: 'if (false) {',
+  },
+  {
+    name: 'stop-applying-at-promote',
+    file: 'src/failover/promote.js',
+    find: "return this.#scan((slot) => this.#flows.markLate(slot), 'late-commit');",
+    replace: "return this.#scan(() => {}, 'late-commit');",
+  },
+  {
+    name: 'own-after-inject',
+    file: 'src/failover/promote.js',
+    find: 'for (const { owner } of this.#sources)\n            table.relabel(owner, OWNER_SELF);\n        this.#early',
+    replace:
+      'for (const { owner } of this.#sources)\n            void Promise.resolve().then(() => table.relabel(owner, OWNER_SELF));\n        this.#early',
+  },
+  {
+    name: 'own-write-not-shown',
+    file: 'src/failover/commit-work.js',
+    find: 'if (!isLate && this.parts.emptied() === this.#emptiedBefore)\n                return false;',
+    replace: '',
+  },
+  {
+    name: 'commit-lowest-term-first',
+    file: 'src/failover/sources.js',
+    find: '.sort((a, b) => b.primaryTerm - a.primaryTerm ||',
+    replace: '.sort((a, b) => a.primaryTerm - b.primaryTerm ||',
   },
 ];
