@@ -50,6 +50,15 @@ export class VrrpPair {
     await this.settled('fw1');
   }
 
+  /** As `start`, fw1 first: where nobody preempts, a machine that is busy could make fw2 the MASTER. */
+  async startInOrder(): Promise<void> {
+    await Promise.all([this.fw1, this.fw2].map(({ daemon }) => daemon.start()));
+    await this.fw1.keepalived.start();
+    await this.settledRole('fw1', 'primary');
+    await this.fw2.keepalived.start();
+    await this.settled('fw1');
+  }
+
   /** Waits until one firewall is MASTER and primary, the other BACKUP and backup, with a proven replica. */
   async settled(primary: FirewallName, withinMs = 20_000): Promise<void> {
     const [one, other] = primary === 'fw1' ? [this.fw1, this.fw2] : [this.fw2, this.fw1];

@@ -28,7 +28,7 @@ export async function startVrrp(): Promise<VrrpPair> {
   });
   try {
     await pair.lab.withdraw('fw1');
-    await pair.start();
+    await pair.startInOrder();
   } catch (error) {
     await pair.close();
     throw error;
