@@ -17,7 +17,7 @@ import {
 } from '../flow/kernel-port.js';
 import type { Log } from '../flow/log.js';
 import { keyEqual } from '../flow/merge.js';
-import { type Memory, OFF_IDLE, OFF_TIMEOUT } from '../flow/record.js';
+import { type Memory, OFF_IDLE } from '../flow/record.js';
 import { AUDIT_PAUSE_MAX_MS, AUDIT_PAUSE_MIN_MS, INJECT_BATCH } from '../limits.js';
 import type { FlowTable } from '../table/flow-table.js';
 import type { IdleClasses } from '../table/idle-classes.js';
@@ -62,8 +62,8 @@ export interface AuditParts {
   readonly idle?: IdleClasses;
   /** Sees to what changes without an event. */
   readonly seqadj?: SeqadjPoll;
-  /** A held flow was shown, with this much left (seconds), and as its record says or otherwise. */
-  readonly onHeld?: (slot: number, leftS: number, isEqual: boolean) => void;
+  /** A held flow was shown by this row, as its record says or otherwise. */
+  readonly onHeld?: (slot: number, m: Memory, at: number, isEqual: boolean) => void;
   readonly log?: Log;
 }
 
@@ -233,7 +233,7 @@ export class Audit {
       const outcome = this.#truth.confirm(slot, m, at, timeS);
       if (outcome !== ROW_ADDED && outcome !== ROW_REFUSED) idle?.judge(slot, idleClass, m, at, timeS);
       if (table.owner(slot) > OWNER_UNCLASSIFIED && (outcome === ROW_HELD || outcome === ROW_EQUAL)) {
-        this.#parts.onHeld?.(slot, m.u32[(at + OFF_TIMEOUT) >>> 2], outcome === ROW_EQUAL);
+        this.#parts.onHeld?.(slot, m, at, outcome === ROW_EQUAL);
       }
       if (outcome === ROW_ADDED) slot = table.find(m, at);
       if (outcome === ROW_ADDED) this.progress.added++;

@@ -26,6 +26,8 @@ export interface EndingsOwner {
   gone(slot: number): void;
   /** The answer to a create is in the batch. */
   afterCreate(batch: KernelBatch, i: number): void;
+  /** A DESTROY that is still to be read is of the life before the one that was just created. */
+  confuses(slot: number): void;
 }
 
 export interface EndingsParts {
@@ -119,6 +121,9 @@ export class HotEndings {
       const slot = batch.tag[i];
       if (batch.verb[i] === OP_CREATE) {
         this.#owner.afterCreate(batch, i);
+        // The old one ended by itself, and its DESTROY comes with the next drain.
+        const hasEnded = i > 0 && batch.tag[i - 1] === slot && batch.errno[i - 1] !== 0;
+        if (hasEnded && batch.errno[i] === 0) this.#owner.confuses(slot);
         continue;
       }
       const isReplaced = i + 1 < batch.count && batch.verb[i + 1] === OP_CREATE && batch.tag[i + 1] === slot;

@@ -20,9 +20,11 @@ import { writeMasterKey } from '../flow/master.js';
 import {
   addressBytes,
   allocateMemory,
+  copyRecord,
   findPart,
   HAS_ID,
   MAX_RECORD_BYTES,
+  type Memory,
   OFF_HAS,
   OFF_ID,
   OFF_PROTOCOL,
@@ -38,6 +40,7 @@ import { CommitQueue, STAGE_GET } from './commit-queue.js';
 import { type CommitParts, CommitWork, fixTimeout, stripMaster } from './commit-work.js';
 import { ENOENT, ENOMEM, ENOSPC } from './errno.js';
 import type { HeldTimes } from './held-times.js';
+import { HotDoubts } from './hot-doubts.js';
 import { type EndingsOwner, HotEndings } from './hot-endings.js';
 import type { HotQueue } from './hot-queue.js';
 import { GO_ON, WAIT } from './slice.js';
@@ -85,6 +88,7 @@ export class HotInjector implements EndingsOwner {
   readonly #batch = new KernelBatch(INJECT_BATCH);
   /** Flows that are created after the next drain. */
   readonly #later = new CommitQueue();
+  readonly #doubts: HotDoubts;
   readonly #masterKey = allocateMemory(MAX_RECORD_BYTES);
   #emptiedBefore = 0;
   #nowMs = 0;
@@ -99,11 +103,13 @@ export class HotInjector implements EndingsOwner {
     this.work = new CommitWork(this.#parts, false);
     this.#conflicts = new CommitConflicts(this.work);
     this.#endings = new HotEndings(this.#parts, this);
+    this.#doubts = new HotDoubts(parts);
   }
 
   /** Something was begun that waits for the event queue to be read. */
   get isWaiting(): boolean {
-    return this.work.settling.length > 0 || this.#later.length > 0 || !this.#endings.isEmpty;
+    const isLater = this.#later.length > 0 || !this.#doubts.isEmpty;
+    return isLater || this.work.settling.length > 0 || !this.#endings.isEmpty;
   }
 
   /** Does a little: GO_ON, or WAIT when nothing can be done before the next drain. */
@@ -114,6 +120,7 @@ export class HotInjector implements EndingsOwner {
     if (this.#later.length > 0 && this.#parts.emptied() !== this.#emptiedBefore) {
       while (this.#later.shift()) this.#queue.push(this.#later.slot, nowMs);
     }
+    this.#doubts.turn(this.source);
     if (work.queue.length > 0) {
       this.#conflicts.turn();
       this.#noRoomInConflicts();
@@ -128,6 +135,7 @@ export class HotInjector implements EndingsOwner {
     this.#endings.clear();
     this.work.clear();
     while (this.#later.shift());
+    this.#doubts.clear();
   }
 
   // --- what the endings ask ------------------------------------------------------------------------------
@@ -178,6 +186,10 @@ export class HotInjector implements EndingsOwner {
     if ((table.bits(slot) & FRESH) !== 0) this.counts.replaced++;
     else this.counts.created++;
     this.#written(slot, batch, i);
+  }
+
+  confuses(slot: number): void {
+    this.#doubts.add(slot);
   }
 
   // --- inside --------------------------------------------------------------------------------------------
@@ -255,6 +267,13 @@ export class HotInjector implements EndingsOwner {
     if (this.#times.sinceWrite(slot, this.#seconds) !== Number.POSITIVE_INFINITY) return false;
     const { table } = this.#parts;
     return table.memory.u8[table.recordAt(slot) + OFF_PROTOCOL] === IPPROTO_TCP;
+  }
+
+  /** Writes what this kernel is to have of the flow to `out`. */
+  writeWanted(slot: number, out: Memory): void {
+    const { table } = this.#parts;
+    copyRecord(table.memory, table.recordAt(slot), out, 0);
+    if (this.#hasLostMaster(slot)) stripMaster(out, 0);
   }
 
   #addUpdate(slot: number): void {

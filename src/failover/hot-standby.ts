@@ -5,6 +5,8 @@
  *     applied op --> want(slot) --> queue --> injector --> kernel
  *                       walk ---------^     (creates, updates; endings; conflicts)
  */
+import { durableEqual, isBeyondUpdate, isNewLife } from '../flow/merge.js';
+import { allocateMemory, MAX_RECORD_BYTES, type Memory, OFF_TIMEOUT } from '../flow/record.js';
 import { KERNEL_CHECK_MS, REAL_TIMEOUTS_REST_SHARE } from '../limits.js';
 import { DEAD, FRESH, KERNEL, PENDING, REJECTED, SHADOW, TOUCHED } from '../table/slot-bits.js';
 import type { CommitParts } from './commit-work.js';
@@ -64,6 +66,7 @@ export class HotStandby {
   #hasMore = false;
   #realTimeouts: RealTimeouts | undefined;
   #restsUntil = 0;
+  readonly #scratch = allocateMemory(MAX_RECORD_BYTES);
   /** Flows that a promote has asked for since the last step. */
   #asked = 0;
   #followedMs = Number.NEGATIVE_INFINITY;
@@ -89,9 +92,17 @@ export class HotStandby {
   }
 
   /** An audit's row shows what the kernel has of a held flow, other than the record or like it. */
-  seen(slot: number, leftS: number, isEqual: boolean): void {
-    this.times.seen(slot, (this.#nowMs / 1000) >>> 0, leftS);
-    if (!isEqual && (this.#parts.table.bits(slot) & (TOUCHED | PENDING)) === 0) this.want(slot);
+  seen(slot: number, m: Memory, at: number, isEqual: boolean): void {
+    const { table } = this.#parts;
+    this.times.seen(slot, (this.#nowMs / 1000) >>> 0, m.u32[(at + OFF_TIMEOUT) >>> 2]);
+    if (isEqual || (table.bits(slot) & (TOUCHED | PENDING)) !== 0) return;
+    const wanted = this.#scratch;
+    this.#injector.writeWanted(slot, wanted);
+    // Its master is gone: it can be no other here.
+    if (durableEqual(wanted, 0, m, at)) return;
+    // A life of which no event told, or what no update can do.
+    if (isNewLife(m, at, wanted, 0) || isBeyondUpdate(m, at, wanted, 0)) table.setBits(slot, FRESH);
+    this.want(slot);
   }
 
   /** An audit was clean: no event was lost while it ran, so KERNEL bits are right. */

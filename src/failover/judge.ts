@@ -6,11 +6,13 @@
  * | equal in everything durable                                             | KEEP    |
  * | same immutable fields, not touched here, a helper of the same name      | UPDATE, sticky bits kept |
  * | same immutable fields, touched here (or born here after the cut)        | JOIN    |
- * | same immutable fields, not touched, another helper (no update can do it)| REPLACE |
+ * | same immutable fields, not touched, another helper, or no labels any     | REPLACE |
+ * |   more (no update can do it)                                             |         |
  * | other immutable fields: ASSURED, seen both ways and born after the cut  | STAY: the kernel's flow lives on |
  * | other immutable fields                                                  | REPLACE: delete by key and id, create |
  *
- * What an update cannot do (F4, F5, FACTS section 4): another reply tuple or master, a cleared sticky bit, a helper.
+ * What an update cannot do (F4, F5, FACTS section 4): another reply tuple or master, a cleared sticky bit, a helper, to
+ * take away labels.
  */
 import {
   IPS_ASSURED,
@@ -20,7 +22,7 @@ import {
   IPS_SEEN_REPLY,
   IPS_SRC_NAT,
 } from '../flow/conntrack-enums.js';
-import { durableEqual, immutableEqual, joinRecords } from '../flow/merge.js';
+import { durableEqual, immutableEqual, isBeyondUpdate, joinRecords } from '../flow/merge.js';
 import { addressBytes, copyRecord, findPart, type Memory, offStatus, PART_HELPER } from '../flow/record.js';
 
 export const KEEP = 1;
@@ -49,7 +51,8 @@ export function judge(
     return isBornHere && isLive(kernel, kernelAt) ? STAY : REPLACE;
   }
   if (isTouched || isBornHere) return JOIN;
-  return hasSameHelper(m, at, kernel, kernelAt) ? UPDATE : REPLACE;
+  if (!hasSameHelper(m, at, kernel, kernelAt)) return REPLACE;
+  return isBeyondUpdate(kernel, kernelAt, m, at) ? REPLACE : UPDATE;
 }
 
 /** True if the flow is ASSURED and was seen in both directions. */

@@ -269,6 +269,16 @@ export function isNewLife(old: Memory, oldAt: number, next: Memory, nextAt: numb
   return findPart(next, nextAt, PART_MASTER) >= 0 && !partEqual(old, oldAt, next, nextAt, PART_MASTER);
 }
 
+/**
+ * True if no update of the kernel makes `old` of `next`, though both may be of one life: labels are only ever replaced,
+ * and of a flow that has a helper nobody takes it away or gives it another.
+ */
+export function isBeyondUpdate(old: Memory, oldAt: number, next: Memory, nextAt: number): boolean {
+  if (lengthOf(old, oldAt) === offParts(addressBytes(old, oldAt))) return false;
+  if (findPart(old, oldAt, PART_LABELS) >= 0 && findPart(next, nextAt, PART_LABELS) < 0) return true;
+  return findPart(old, oldAt, PART_HELPER) >= 0 && !partEqual(old, oldAt, next, nextAt, PART_HELPER);
+}
+
 /** True if the two normalised records are the same but for timeout, idle class and ct id. */
 export function durableEqual(a: Memory, aAt: number, b: Memory, bAt: number): boolean {
   const length = lengthOf(a, aAt);

@@ -3,7 +3,7 @@
  * SHADOW, so that each replica stays exact; the visible slot is what a lookup finds and what the kernel bit
  * stands on.
  */
-import { isNewLife } from '../flow/merge.js';
+import { isBeyondUpdate, isNewLife } from '../flow/merge.js';
 import { HAS_ID, type Memory, OFF_HAS, OFF_ID } from '../flow/record.js';
 import {
   DEAD,
@@ -84,7 +84,8 @@ function isOtherThanKernels(self: Self, m: Memory): boolean {
   if (visible < 0 || (table.bits(visible) & KERNEL) === 0) return false;
   // Its owner had ended it.
   if (table.owner(visible) > OWNER_UNCLASSIFIED && !table.hasImage(visible)) return true;
-  return isNewLife(table.memory, table.recordAt(visible), m, 0);
+  const at = table.recordAt(visible);
+  return isNewLife(table.memory, at, m, 0) || isBeyondUpdate(table.memory, at, m, 0);
 }
 
 /** A slot for a flow of which the peer speaks for the first time, and another owner already. */

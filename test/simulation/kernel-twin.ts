@@ -108,6 +108,8 @@ export class KernelTwin implements KernelPort {
   afterRequest: ((verb: number, m: Memory, at: number, errno: number) => void) | undefined;
   /** Called when a flow ends by itself, by a packet, or by another program. */
   onEnd: ((flow: TwinFlow) => void) | undefined;
+  /** Called when a packet, a rule or another program has changed a flow and an event tells of it. */
+  onChange: ((flow: TwinFlow) => void) | undefined;
   /** Errno forced on the next requests of a verb; -1 loses the answer of a request that was carried out. */
   readonly forced: { verb: number; errno: number; times: number }[] = [];
   /** Requests carried out, by verb. */
@@ -175,6 +177,7 @@ export class KernelTwin implements KernelPort {
     copyRecord(flow.m, 0, this.#scratch, 0);
     edit(this.#scratch, 0);
     flow.m = cloneRecord(this.#scratch, 0);
+    this.onChange?.(flow);
     this.emit(EVENT_UPDATE, flow, seen | SEEN_STATUS, portId);
   }
 

@@ -3,6 +3,7 @@ import { decode } from '@msgpack/msgpack';
 import type { FailoverReport, PromoteReport } from '../../../src/control/messages.js';
 import type { Role } from '../../../src/failover/ports.js';
 import type { PersistedState } from '../../../src/failover/state.js';
+import { OFF_ORIG_L4 } from '../../../src/flow/record.js';
 import type { Mode } from '../../../src/replication/ports.js';
 import type { FrameKey } from '../../../src/wire/cipher.js';
 import { CipherTwin } from '../cipher-twin.js';
@@ -11,6 +12,7 @@ import { DaemonRun, type RunHost } from './daemon-run.js';
 import { Machine } from './machine.js';
 import { type Datagram, Network, peekHead } from './network.js';
 import { Schedule } from './schedule.js';
+import { isLocalPort, type StandbyShape } from './standby-shape.js';
 import { Trace } from './trace.js';
 import { Traffic, type TrafficOptions } from './traffic.js';
 import { Violation } from './violation.js';
@@ -26,6 +28,7 @@ export interface ClusterOptions {
   readonly receiveBufferBytes: number;
   readonly mode: Mode;
   readonly auditIntervalMs: number;
+  readonly standby: StandbyShape;
   readonly write?: ((line: string) => void) | undefined;
 }
 
@@ -94,20 +97,23 @@ export class Cluster implements RunHost {
   /** Traffic between any two calls of a kernel. */
   #hook(machine: Machine): void {
     machine.twin.beforeCall = () => this.#interfere(machine);
-    const { writes } = this.watch;
+    const { writes, standby } = this.watch;
     machine.twin.beforeRequest = (verb, m, at) => {
       this.#interfere(machine);
       writes.before(machine, verb, m, at);
+      standby.before(machine, verb, m, at);
     };
     machine.twin.afterRequest = (verb, m, at, errno) => {
       try {
         writes.after(machine, verb, m, at, errno);
+        standby.after(machine, verb, m, at, errno);
       } catch (error) {
         // A job would give it to whoever waits for its report.
         this.schedule.fail(error);
       }
     };
     machine.twin.onEnd = (flow) => this.watch.ended(machine, flow);
+    machine.twin.onChange = (flow) => standby.changed(flow);
   }
 
   #interfere(machine: Machine): void {
@@ -132,6 +138,9 @@ export class Cluster implements RunHost {
       drift: machine.drift,
       receiveBufferBytes: this.options.receiveBufferBytes,
       mode: this.options.mode,
+      standby: this.options.standby.hot[machine.index] === true ? 'hot' : 'cold',
+      purgeAfterMs: this.options.standby.purgeAfterMs,
+      isLocal: (m, at) => isLocalPort(m.u32[(at + OFF_ORIG_L4) >>> 2] & 0xffff),
       cipher: this.isSealed ? machine.cipher : undefined,
       persist: (state) => {
         machine.disk = state;
@@ -155,6 +164,7 @@ export class Cluster implements RunHost {
     this.kill(machine);
     this.traffic.forget(machine);
     this.watch.takeovers.forget(machine);
+    this.watch.standby.forget(machine);
     machine.boot();
     this.#hook(machine);
     this.trace.say(machine.name, 'boots');

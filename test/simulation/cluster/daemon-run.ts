@@ -10,6 +10,7 @@ import type { Role } from '../../../src/failover/ports.js';
 import type { PersistedState } from '../../../src/failover/state.js';
 import { CounterMap } from '../../../src/flow/counters.js';
 import type { EventSink, KernelBatch, KernelPort, RowSink } from '../../../src/flow/kernel-port.js';
+import type { Memory } from '../../../src/flow/record.js';
 import type { Mode } from '../../../src/replication/ports.js';
 import type { Cipher } from '../../../src/wire/cipher.js';
 import type { KernelTwin } from '../kernel-twin.js';
@@ -89,6 +90,9 @@ export interface RunOptions {
   readonly receiveBufferBytes: number;
   readonly mode: Mode;
   readonly cipher: Cipher | undefined;
+  readonly standby: 'cold' | 'hot';
+  readonly purgeAfterMs: number;
+  isLocal(m: Memory, at: number): boolean;
   persist(state: PersistedState): void;
 }
 
@@ -168,6 +172,7 @@ export class DaemonRun {
         wallClock: () => 1_700_000_000_000 + host.schedule.now + host.wallOffsetMs,
         random: () => host.random.next(),
         randomBytes: (n) => host.random.bytes(n),
+        kernelMaximum: () => maximumOf(options.kernel),
         ...(options.cipher === undefined ? {} : { cipher: options.cipher }),
         counters: this.counters,
         log: (level, message, fields) => {
@@ -192,6 +197,9 @@ export class DaemonRun {
         mode: options.mode,
         auditIntervalMs: options.auditIntervalMs,
         maxFlows: options.maxFlows,
+        standby: options.standby,
+        purgeAfterMs: options.purgeAfterMs,
+        isLocal: (m, at) => options.isLocal(m, at),
         ...(options.restored === undefined ? {} : { restored: options.restored }),
       },
     );
@@ -415,3 +423,6 @@ export class DaemonRun {
     };
   }
 }
+
+/** As sysctl tells it; 0: not known. */
+const maximumOf = ({ knobs }: KernelTwin): number => (Number.isFinite(knobs.maxFlows) ? knobs.maxFlows : 0);

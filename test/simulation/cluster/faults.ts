@@ -7,6 +7,7 @@ import type { Machine } from './machine.js';
 import type { LinkFault } from './network.js';
 import { Operator } from './operator.js';
 import { ROLE_FAULTS } from './role-faults.js';
+import { STANDBY_FAULTS } from './standby-faults.js';
 
 const KINDS_MIN = 3;
 const KINDS_MAX = 7;
@@ -215,7 +216,7 @@ const ADVERSARY_FAULTS: FaultTable = {
 };
 
 const CATALOGUE: FaultTable = { ...LINK_FAULTS, ...KERNEL_FAULTS, ...PROCESS_FAULTS, ...ADVERSARY_FAULTS };
-const ALL: FaultTable = { ...CATALOGUE, ...ROLE_FAULTS };
+const ALL: FaultTable = { ...CATALOGUE, ...ROLE_FAULTS, ...STANDBY_FAULTS };
 
 /** Without a seal nobody is kept out, and only UDP's checksum notices what was damaged. */
 const NEEDS_SEAL = new Set(['corruption', 'key-rotation', ...Object.keys(ADVERSARY_FAULTS)]);
@@ -249,7 +250,7 @@ export class Faults {
         this.#roles.push(...roles.splice(random.below(roles.length), 1));
       }
     }
-    this.names.push(...this.#roles);
+    this.names.push(...this.#roles, ...cluster.options.standby.faults);
     this.#firstRole();
   }
 

@@ -1,6 +1,6 @@
 /**
  * The mutants of PROTOCOL.md, section 10: one change each of the compiled code that a seed of the simulator must
- * notice. "purge ignores TOUCHED" is not among them: no seed runs long enough for a purge yet.
+ * notice.
  */
 export interface Mutant {
   readonly name: string;
@@ -160,5 +160,11 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'src/failover/sources.js',
     find: '.sort((a, b) => b.primaryTerm - a.primaryTerm ||',
     replace: '.sort((a, b) => a.primaryTerm - b.primaryTerm ||',
+  },
+  {
+    name: 'purge-ignores-touched',
+    file: 'src/failover/purge.js',
+    find: "TOUCHED } from '../table/slot-bits.js';",
+    replace: "} from '../table/slot-bits.js'; const TOUCHED = 0;",
   },
 ];

@@ -5,6 +5,9 @@
 import { Random } from '../random.js';
 import { Cluster } from './cluster.js';
 import { Faults } from './faults.js';
+import { STANDBY_FAULTS } from './standby-faults.js';
+import { restStandby } from './standby-rest.js';
+import { standbyShape } from './standby-shape.js';
 import { Violation } from './violation.js';
 import { hexOf } from './watch.js';
 
@@ -69,6 +72,7 @@ export async function runSeed(seed: number, options: SeedOptions = {}): Promise<
     maxFlows: isLarge ? 1 << 16 : 1 << 13,
     auditIntervalMs: [1000, 3000, 60_000][random.below(3)],
     isSealed: random.chance(0.85),
+    standby: standbyShape(seed, nodes, Object.keys(STANDBY_FAULTS)),
     write: options.write,
   });
   const faults = new Faults(cluster, new Random(seed ^ 0x5eed), options.isWallSteady ?? false);
@@ -156,12 +160,24 @@ class SeedRun {
     for (const { core } of cluster.liveRuns) core.auditSoon();
     for (const run of cluster.liveRuns) run.news();
     await cluster.pass(1200);
+    // What was taken over in peace is not proven by itself either.
+    await this.#resync();
     await this.#settle(cluster.schedule.now, 'a last audit');
+    await this.#rest();
     for (const machine of cluster.machines) {
       const { run } = machine;
       if (run !== undefined) cluster.watch.checkKernel(run, 'in the end');
     }
     return cluster.schedule.now - begin;
+  }
+
+  /** What backups do with their kernels takes its time, and changes nothing that is said. */
+  async #rest(): Promise<void> {
+    const cluster = this.#cluster;
+    const { standby } = cluster.options;
+    await restStandby(cluster, standby);
+    if (standby.isPurging || standby.hot.includes(true))
+      await this.#settle(cluster.schedule.now, 'the purges');
   }
 
   /** Without repairs by itself a cluster converges when its operator asks for it. */

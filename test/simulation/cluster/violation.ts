@@ -11,6 +11,7 @@ export const INVARIANTS = {
   6: 'no delete hits another life than the one decided on',
   7: 'a restart shrinks no replica before mirrorReady; no sweep by a gapped bracket',
   8: 'after a promote every flow of the sources is in the kernel, or in the report',
+  9: 'what has ended on its owner leaves every kernel in time, and nothing else does',
   10: 'no replica of a primary is dropped before it was absorbed',
   12: 'a (key, counter) has one plaintext',
   13: 'no state changes through a frame of an unproven incarnation',

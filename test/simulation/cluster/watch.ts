@@ -13,6 +13,7 @@ import { type Datagram, peekHead } from './network.js';
 import { ReplicaCheck } from './replica-check.js';
 import { Restatement } from './restatement.js';
 import type { Schedule } from './schedule.js';
+import { StandbyWatch } from './standby-watch.js';
 import { StreamRecord } from './stream-record.js';
 import { TakeoverWatch } from './takeover-watch.js';
 import { Violation } from './violation.js';
@@ -84,6 +85,7 @@ export class Watch {
   readonly replicas = new ReplicaCheck();
   readonly takeovers: TakeoverWatch;
   readonly writes: WriteWatch;
+  readonly standby: StandbyWatch;
   /** Audits that were found to have healed a table that somebody broke. */
   lulls = 0;
   readonly #cluster: WatchedCluster;
@@ -99,6 +101,12 @@ export class Watch {
       streamOf: (incarnation) => this.streamOf(incarnation),
       machineOf: (run) => cluster.machineOf(run),
       runOf: (incarnation) => cluster.runOf(incarnation),
+    });
+    this.standby = new StandbyWatch({
+      get now() {
+        return schedule.now;
+      },
+      mark: () => schedule.mark(),
     });
     this.writes = new WriteWatch({
       get now() {
@@ -150,6 +158,7 @@ export class Watch {
 
   /** What it found in its kernel is its image now. */
   ready(run: DaemonRun): void {
+    this.standby.ready(run);
     const { table } = run.core;
     const { stream } = this.#of(run);
     for (let slot = 0; slot < table.slotLimit; slot++) {
@@ -192,6 +201,7 @@ export class Watch {
     }
     sealed.push(hash);
     stream.record(payload);
+    if (stream.wasPrimary) this.standby.primaries.add(run.name);
     if (stream.frames[stream.length].isDeclared) this.#restate.all(run, stream);
   }
 
@@ -214,6 +224,7 @@ export class Watch {
   /** A flow ends in a kernel, by a packet, a timer or another program. */
   ended(machine: Machine, flow: TwinFlow): void {
     if (flow.isLoser) return;
+    this.standby.ended(machine, flow);
     const { run } = machine;
     const slot = run?.isUp ? run.core.table.find(flow.m, 0) : -1;
     const isOwn =
@@ -410,6 +421,7 @@ export class Watch {
   checkKernel(run: DaemonRun, when: string): void {
     const isTakenOver = (machine: Machine, key: string) =>
       machine.taken.has(key) ||
+      this.standby.isOrphan(machine, run, key) ||
       (machine.sources.size > 0 &&
         [...this.#runs.values()].some(({ stream }) => stream.wasPrimary && stream.keys.has(key)));
     const { isLending } = this.#of(run);

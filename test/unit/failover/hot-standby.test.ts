@@ -216,6 +216,17 @@ describe('another life of a tuple', () => {
     expect(node.hot.report).toMatchObject({ replaced: 1 });
   });
 
+  it('is made of a flow that has lost its helper or its labels, which no update takes away', () => {
+    node.upsert(fw1, tcp(1, { helper: 'ftp' }));
+    node.upsert(fw1, tcp(2, { labels: 7 }));
+    node.run();
+    node.upsert(fw1, tcp(1));
+    node.upsert(fw1, tcp(2));
+    node.run();
+    expect(node.outOfStep(fw1)).toBeUndefined();
+    expect(node.hot.report).toMatchObject({ replaced: 2 });
+  });
+
   it('is seen in a DELETE and an UPSERT that come before the injector had its turn', () => {
     node.upsert(fw1, tcp(1));
     node.run();
@@ -272,6 +283,20 @@ describe('a life that begins between two requests', () => {
 });
 
 describe('what this kernel does by itself', () => {
+  it('a flow that ends while its delete is on the way is replaced all the same, and its DESTROY is not the new one’s', () => {
+    const slot = node.upsert(fw1, nat(1, 5000));
+    node.run();
+    node.upsert(fw1, nat(1, 6000));
+    node.twin.beforeRequest = (verb) => {
+      if (verb !== OP_DELETE) return;
+      node.twin.beforeRequest = undefined;
+      deleteAs(4711, nat(1, 5000));
+    };
+    node.run();
+    expect(node.kernelRecord(nat(1, 6000))).toBeDefined();
+    expect(node.table.bits(slot) & KERNEL).toBe(KERNEL);
+  });
+
   it('a change that waits does not overwrite what traffic has done since', () => {
     node.upsert(fw1, tcp(1));
     node.run();
@@ -399,9 +424,32 @@ describe('sweeps and losses', () => {
     node.twin.changeSilently(flow, (m, at) => {
       m.u32[(at + offMark(4)) >>> 2] = 99;
     });
-    node.hot.seen(slot, 800, false);
+    node.hot.seen(slot, flow.m, 0, false);
     node.run();
     expect(node.outOfStep(fw1)).toBeUndefined();
+  });
+});
+
+describe('an audit', () => {
+  it('has a flow made anew that the kernel shows as no update can make it', () => {
+    const slot = node.upsert(fw1, tcp(1));
+    node.run();
+    node.hot.seen(slot, makeRecord(tcp(1, { labels: 7, timeout: 800 })).m, 0, false);
+    node.run();
+    expect(node.twin.requests[OP_DELETE]).toBe(1);
+    expect(node.outOfStep(fw1)).toBeUndefined();
+  });
+
+  it('leaves a child alone that has come without its master', () => {
+    const slot = node.upsert(fw1, tcp(4000, { status: LIVE | IPS_EXPECTED, master: { ...tcp(21) } }));
+    node.run();
+    const kernel = node.twin.find(makeRecord(tcp(4000)).m, 0);
+    if (kernel === undefined) throw new Error('not injected');
+    const before = [...node.twin.requests];
+    node.hot.seen(slot, kernel.m, 0, false);
+    node.run();
+    expect([...node.twin.requests]).toEqual(before);
+    expect(node.table.bits(slot) & FRESH).toBe(0);
   });
 });
 

@@ -43,6 +43,9 @@ describe('the judge', () => {
     expect(verdictOf(tcp({ helper: 'ftp' }), tcp())).toBe(REPLACE);
     expect(verdictOf(tcp({ helper: 'ftp' }), tcp({ helper: 'sip' }))).toBe(REPLACE);
     expect(verdictOf(tcp({ helper: 'ftp', mark: 1 }), tcp({ helper: 'ftp' }))).toBe(UPDATE);
+    // Labels are only ever replaced by others.
+    expect(verdictOf(tcp(), tcp({ labels: 5 }))).toBe(REPLACE);
+    expect(verdictOf(tcp({ labels: 6 }), tcp({ labels: 5 }))).toBe(UPDATE);
   });
 
   it('lets another life stay only if it was born here, is ASSURED and was seen both ways', () => {
