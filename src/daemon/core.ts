@@ -193,7 +193,7 @@ export class Core {
   }
 
   #turn(now: number, hasNews: boolean): TurnState {
-    const isAsked = hasNews || this.#isWorking(now) || this.standby.isAtWork;
+    const isAsked = hasNews || this.#isWorking(now) || this.standby.isAtWork(now);
     const hasEvents = isAsked && this.ports.kernel.drain(this.rules, SLICE_BUDGET_MS);
     if (isAsked && !hasEvents) this.#emptied++;
     this.#steer(now);
@@ -223,12 +223,19 @@ export class Core {
     this.#nextAuditAt = 0;
   }
 
+  /** Hot: what this kernel's timers do not tell. */
+  get #heldTimes(): Pick<CommitParts, 'isGiven'> {
+    if (this.options.standby !== 'hot') return {};
+    return { isGiven: (slot, leftS) => this.standby.hot?.isGiven(slot, leftS) ?? false };
+  }
+
   /** What the parts of failover work on. */
   get commitParts(): CommitParts {
     const { kernel, clock, counters, log } = this.ports;
     const { table, rules, timeouts } = this;
     const emptied = () => this.#emptied;
-    return { kernel, table, rules, counters, clock: () => clock(), emptied, log, timeouts };
+    const held = this.#heldTimes;
+    return { kernel, table, rules, counters, clock: () => clock(), emptied, log, timeouts, ...held };
   }
 
   get auditParts(): AuditParts {
@@ -245,6 +252,7 @@ export class Core {
       isPrimary: () => this.role === 'primary',
       idle: this.idle,
       seqadj: this.seqadj,
+      ...this.#heldTimes,
       ...(this.standby.hot ? { onHeld: (...held) => this.standby.hot?.seen(...held) } : {}),
       ...(this.options.ignore ? { ignore: this.options.ignore } : {}),
       ...(this.options.passes ? { passes: this.options.passes } : {}),

@@ -34,9 +34,9 @@ export class Standby {
     });
   }
 
-  /** It has something to do at each tick, and needs the events for that. */
-  get isAtWork(): boolean {
-    return this.purger.isRunning || (this.hot !== undefined && this.#core.role !== 'primary');
+  /** It has something to do now, though nothing came, and needs the events for that. */
+  isAtWork(now: number): boolean {
+    return this.purger.isRunning || (this.hot?.isAtWork(now) ?? false);
   }
 
   /** Something was begun that goes on when the event queue was read to empty. */

@@ -25,6 +25,7 @@ import { DEAD, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED, PENDING, SHADOW } from '.
 import type { AuditGenerations } from './audit-generations.js';
 import { ENOENT } from './errno.js';
 import {
+  type IsGiven,
   KernelTruth,
   type Passes,
   ROW_ADDED,
@@ -64,6 +65,7 @@ export interface AuditParts {
   readonly seqadj?: SeqadjPoll;
   /** A held flow was shown by this row, as its record says or otherwise. */
   readonly onHeld?: (slot: number, m: Memory, at: number, isEqual: boolean) => void;
+  readonly isGiven?: IsGiven;
   readonly log?: Log;
 }
 
@@ -118,7 +120,8 @@ export class Audit {
   constructor(parts: AuditParts, mode: AuditMode) {
     this.#parts = parts;
     this.mode = mode;
-    this.#truth = new KernelTruth(parts.table, parts.counters, parts.isPrimary, parts.passes);
+    const { table, counters, isPrimary, passes, isGiven } = parts;
+    this.#truth = new KernelTruth(table, counters, isPrimary, passes, isGiven);
   }
 
   /** Works for one slice; true when the audit is done, which means: was clean. */

@@ -23,7 +23,6 @@ import { STAGE_ACCEPT, STAGE_CREATE, STAGE_GET, STAGE_GET_EXISTS, STAGE_GET_REPL
 import { type CommitWork, HELD, NO_MASTER, OUTCOME_KEPT, OUTCOME_UPDATED } from './commit-work.js';
 import { EEXIST, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, UNKNOWN } from './errno.js';
 import { isLive, JOIN, judge, KEEP, REPLACE, STAY, UPDATE, writeGoal } from './judge.js';
-import { copyVolatile } from './kernel-truth.js';
 
 /** Questions in one turn: each may lead to two requests (delete, create), which fill one batch. */
 const QUESTIONS = INJECT_BATCH / 2;
@@ -163,7 +162,7 @@ export class CommitConflicts {
     if (verdict === KEEP && isOld) verdict = REPLACE;
     const isLong = this.isLongEnough(m, at, kernel, found);
     if (verdict === KEEP) {
-      if (work.isOwn) copyVolatile(kernel, found, m, at);
+      work.takeVolatile(slot, kernel, found);
       if (isLong) work.inKernel(slot, OUTCOME_KEPT);
       else this.#update(slot, m, at, found, true);
     } else if (verdict === UPDATE || verdict === JOIN) {

@@ -49,6 +49,7 @@ import {
 import { CommitQueue, STAGE_GET } from './commit-queue.js';
 import { type CommitReport, countRejected, newCommitReport, type RejectReason } from './commit-report.js';
 import type { CommitTimeouts } from './commit-timeouts.js';
+import { copyVolatile, type IsGiven } from './kernel-truth.js';
 import type { Clock, Emptied } from './ports.js';
 
 /** What a commit works on. */
@@ -67,6 +68,7 @@ export interface CommitParts {
   readonly isSparing?: boolean;
   /** The kernel has the flow of this slot as it is to be, after the conflict it was in. */
   readonly onSettled?: (slot: number) => void;
+  readonly isGiven?: IsGiven;
   readonly log?: Log;
 }
 
@@ -286,6 +288,14 @@ export class CommitWork {
     if (this.isOwn) forgetId(this.parts.table.memory, this.parts.table.recordAt(slot));
     this.maybeCreated(slot);
     this.inKernel(slot, OUTCOME_KEPT);
+  }
+
+  /** The kernel's flow is as the own slot's record says: what the kernel alone knows is taken over. */
+  takeVolatile(slot: number, m: Memory, at: number): void {
+    const { table, isGiven } = this.parts;
+    if (!this.isOwn) return;
+    const isOurs = isGiven?.(slot, m.u32[(at + OFF_TIMEOUT) >>> 2]);
+    copyVolatile(m, at, table.memory, table.recordAt(slot), isOurs);
   }
 
   /** True if this commit has brought the flow into the kernel, or tried to. */

@@ -16,7 +16,6 @@ import { CommitOrder } from './commit-order.js';
 import { STAGE_CREATE, STAGE_GET } from './commit-queue.js';
 import { type CommitWork, HELD, OUTCOME_KEPT } from './commit-work.js';
 import { ENOENT } from './errno.js';
-import { copyVolatile } from './kernel-truth.js';
 import { DONE, GO_ON, WAIT } from './slice.js';
 
 /** Slots looked at in one turn of a scan. */
@@ -115,7 +114,7 @@ export class Commit {
       work.enqueue(slot, STAGE_GET);
       return;
     }
-    if (work.isOwn) copyVolatile(m, at, table.memory, own);
+    work.takeVolatile(slot, m, at);
     work.inKernel(slot, OUTCOME_KEPT);
   }
 

@@ -3,6 +3,11 @@
  * finds the deadline where it was put knows that nobody but this node has touched the timer. Arrays beside the slots,
  * address space until they are used.
  */
+import { HELD_TIMEOUT_S } from '../limits.js';
+
+/** How far a deadline that nobody moved may seem to have moved: the kernel tells whole seconds. Seconds. */
+const TOLERANCE_S = 3;
+
 export class HeldTimes {
   /** Seconds of the clock + 1; 0: never written. */
   readonly #written: Uint32Array;
@@ -51,5 +56,15 @@ export class HeldTimes {
   /** What is left until the kernel ends the flow; 0 if that is not known. Seconds. */
   left(slot: number, nowS: number): number {
     return Math.max(0, this.#ends[slot] - nowS - 1);
+  }
+
+  /**
+   * The kernel was found to have `leftS` left, and that is what this node gave the flow: at least what is known, and not
+   * more than held flows are given. It says nothing of the flow.
+   */
+  isGiven(slot: number, nowS: number, leftS: number): boolean {
+    const left = this.left(slot, nowS);
+    if (left === 0 || leftS < left - TOLERANCE_S) return false;
+    return leftS <= Math.max(left, HELD_TIMEOUT_S) + TOLERANCE_S;
   }
 }

@@ -105,6 +105,11 @@ export class HotStandby {
     this.want(slot);
   }
 
+  /** The kernel's flow has this much left because it was held: no timeout of its own. Seconds. */
+  isGiven(slot: number, leftS: number): boolean {
+    return this.times.isGiven(slot, (this.#parts.clock() / 1000) >>> 0, leftS);
+  }
+
   /** An audit was clean: no event was lost while it ran, so KERNEL bits are right. */
   audited(): void {
     this.#lostAtAudit = this.#parts.kernel.eventsLost();
@@ -113,6 +118,12 @@ export class HotStandby {
   /** A peer has another role or verdict: whom to follow is decided anew before the next write. */
   lookAgain(): void {
     this.#followedMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** There is something to do now: a backup looks at its table all the time, a new primary has timeouts to give. */
+  isAtWork(nowMs: number): boolean {
+    if (this.#isActive || this.#parts.role() !== 'primary') return true;
+    return this.#realTimeouts !== undefined && nowMs >= this.#restsUntil;
   }
 
   /** Works for one slice. To be called when the event queue was just read to empty and no change of role runs. */

@@ -4,7 +4,7 @@
  */
 import type { Counters } from '../flow/counters.js';
 import { durableEqual, isNewLife, keepProtoinfo } from '../flow/merge.js';
-import { copyId, lengthOf, type Memory, OFF_HAS, OFF_ID, OFF_TIMEOUT } from '../flow/record.js';
+import { copyId, HAS_TIMEOUT, lengthOf, type Memory, OFF_HAS, OFF_ID, OFF_TIMEOUT } from '../flow/record.js';
 import type { FlowTable } from '../table/flow-table.js';
 import { DEAD, FRESH, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
 
@@ -20,14 +20,25 @@ export const ROW_REFUSED = 4;
 /** True if the stream may speak of a flow that looks like this (the filter on state, status and mark). */
 export type Passes = (m: Memory, at: number) => boolean;
 
+/** True if the kernel's flow has this much left because hot standby gave it so: no timeout of its own. Seconds. */
+export type IsGiven = (slot: number, leftS: number) => boolean;
+
 /** Brings the table in line with its own kernel. */
 export class KernelTruth {
   readonly #table: FlowTable;
   readonly #counters: Counters;
   readonly #isPrimary: () => boolean;
   readonly #passes: Passes | undefined;
+  readonly #isGiven: IsGiven | undefined;
 
-  constructor(table: FlowTable, counters: Counters, isPrimary: () => boolean, passes?: Passes) {
+  constructor(
+    table: FlowTable,
+    counters: Counters,
+    isPrimary: () => boolean,
+    passes?: Passes,
+    isGiven?: IsGiven,
+  ) {
+    this.#isGiven = isGiven;
     this.#table = table;
     this.#counters = counters;
     this.#isPrimary = isPrimary;
@@ -57,7 +68,7 @@ export class KernelTruth {
     keepProtoinfo(table.memory, old, m, at);
     const isDead = (table.bits(slot) & DEAD) !== 0;
     if (!isDead && durableEqual(table.memory, old, m, at)) {
-      copyVolatile(m, at, table.memory, old);
+      copyVolatile(m, at, table.memory, old, this.#isGiven?.(slot, m.u32[(at + OFF_TIMEOUT) >>> 2]));
       table.setBits(slot, KERNEL);
       return ROW_EQUAL;
     }
@@ -103,10 +114,14 @@ export class KernelTruth {
   }
 }
 
-/** Copies what this kernel alone knows (timeout, id) between two records of one durable content; the idle class stays. */
-export function copyVolatile(from: Memory, fromAt: number, to: Memory, toAt: number): void {
+/**
+ * Copies what this kernel alone knows (timeout, id) between two records of one durable content; the idle class stays.
+ * So does the timeout where the kernel only has the one that it was given, or peers would take that for the flow's.
+ */
+export function copyVolatile(from: Memory, fromAt: number, to: Memory, toAt: number, isGiven = false): void {
   if (lengthOf(from, fromAt) !== lengthOf(to, toAt)) throw new RangeError('records differ in length');
-  to.u8[toAt + OFF_HAS] = from.u8[fromAt + OFF_HAS];
-  to.u32[(toAt + OFF_TIMEOUT) >>> 2] = from.u32[(fromAt + OFF_TIMEOUT) >>> 2];
+  const kept = isGiven ? HAS_TIMEOUT : 0;
+  to.u8[toAt + OFF_HAS] = (from.u8[fromAt + OFF_HAS] & ~kept) | (to.u8[toAt + OFF_HAS] & kept);
+  if (!isGiven) to.u32[(toAt + OFF_TIMEOUT) >>> 2] = from.u32[(fromAt + OFF_TIMEOUT) >>> 2];
   to.u32[(toAt + OFF_ID) >>> 2] = from.u32[(fromAt + OFF_ID) >>> 2];
 }

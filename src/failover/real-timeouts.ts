@@ -14,8 +14,6 @@ import { DONE, GO_ON, runSlice } from './slice.js';
 
 /** Slots looked at in one turn. */
 const SLOTS_PER_TURN = 2048;
-/** How far a deadline that nobody moved may seem to have moved: the kernel tells whole seconds. Seconds. */
-const TOLERANCE_S = 3;
 
 export class RealTimeouts {
   /** Flows that were given the timeout of their state. */
@@ -53,7 +51,10 @@ export class RealTimeouts {
     if (this.#actions.count > 0) kernel.execute(this.#actions);
     for (let i = 0; i < this.#actions.count; i++) if (this.#actions.errno[i] === 0) this.shortened++;
     this.#actions.clear();
-    return this.#at < table.slotLimit ? GO_ON : DONE;
+    if (this.#at < table.slotLimit) return GO_ON;
+    // From here on a timer is the kernel's own.
+    this.#times.forgetAll(table.slotLimit);
+    return DONE;
   }
 
   /** An own flow that still has more than twice what a commit would have given, as far as it is known here. */
@@ -71,9 +72,8 @@ export class RealTimeouts {
     const slot = tag[i];
     const row = foundAt[i];
     if (row < 0 || !keyEqual(found, row, memory, at[i])) return;
-    const left = this.#times.left(slot, this.#nowS);
-    this.#times.forget(slot);
-    if (Math.abs(found.u32[(row + OFF_TIMEOUT) >>> 2] - left) > TOLERANCE_S) return;
+    const left = found.u32[(row + OFF_TIMEOUT) >>> 2];
+    if (!this.#times.isGiven(slot, this.#nowS, left)) return;
     const to = this.#actions.add(OP_UPDATE, slot, found, row);
     const m = this.#actions.memory;
     m.u32[(to + OFF_TIMEOUT) >>> 2] = timeouts.of(table.memory, table.recordAt(slot));

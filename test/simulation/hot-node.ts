@@ -1,4 +1,5 @@
 /** A failover node that takes a peer's stream as a daemon does, and follows it with its kernel. */
+import type { CommitParts } from '../../src/failover/commit-work.js';
 import { HotStandby } from '../../src/failover/hot-standby.js';
 import { durableEqual } from '../../src/flow/merge.js';
 import { HAS_ID, MAX_RECORD_BYTES, OFF_HAS } from '../../src/flow/record.js';
@@ -24,6 +25,10 @@ export class HotNode extends FailoverNode {
     });
     this.hot.audited();
     this.hot.step(this.timeMs);
+  }
+
+  override get parts(): CommitParts {
+    return { ...super.parts, isGiven: (slot, leftS) => this.hot.isGiven(slot, leftS) };
   }
 
   /** The peer's stream says UPSERT. Returns the slot. */

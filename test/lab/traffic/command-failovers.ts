@@ -1,7 +1,8 @@
 /** Failovers by command: the lab moves the addresses, and the roles are set through the control socket. */
-import type { FirewallPair } from '../firewall-pair.js';
+import { FirewallPair } from '../firewall-pair.js';
 import type { LabDaemon } from '../lab-daemon.js';
 import { Failovers } from './failovers.js';
+import { TRAFFIC_LAB } from './traffic-lab.js';
 
 export type CommandWay =
   /** keepalived moves the addresses, then the old primary hears "backup", then the new one "primary". */
@@ -13,9 +14,15 @@ export type CommandWay =
   /** The primary's daemon is killed, and comes back later, with its kernel table as it was. */
   | 'daemon killed';
 
-export class CommandFailovers extends Failovers<CommandWay> {
-  constructor(private readonly pair: FirewallPair) {
-    super(pair.fw1, pair.fw2);
+/** Two firewalls with daemons, which run, and the addresses of all traffic. */
+export async function startPair(isHot = false): Promise<Failovers<CommandWay>> {
+  const config = isHot ? { failover: { standby: 'hot' } } : {};
+  return new CommandFailovers(await FirewallPair.create({ ...TRAFFIC_LAB, config }), isHot);
+}
+
+class CommandFailovers extends Failovers<CommandWay> {
+  constructor(pair: FirewallPair, isHot: boolean) {
+    super(pair, pair.fw1, pair.fw2, isHot);
   }
 
   protected override async change(way: CommandWay, old: LabDaemon, next: LabDaemon): Promise<void> {

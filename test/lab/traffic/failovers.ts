@@ -2,22 +2,39 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { ControlError } from '../../../src/control/backend.js';
 import { eventually } from '../deadline.js';
+import type { Lab } from '../lab.js';
 import type { LabDaemon } from '../lab-daemon.js';
 
 const VERIFY_WITHIN_MS = 15_000;
 const VERIFY_EVERY_MS = 100;
 const HEARD_WITHIN_MS = 15_000;
+/** Flows that were already as they are to be; the others changed in the last moment. */
+const KEPT_SHARE = 0.9;
+
+/** Two firewalls in a lab, whoever tells them their roles. */
+interface Pair {
+  readonly lab: Lab;
+  /** `conntwin verify` exits 0 on both within the time. */
+  verified(withinMs: number): Promise<void>;
+  close(): Promise<void>;
+}
 
 /** Who is primary, and how that changes; what a failover is differs with who says so. */
 export abstract class Failovers<Way extends string> {
+  private beganAtMs = 0;
+
   constructor(
+    readonly pair: Pair,
     public active: LabDaemon,
     public standby: LabDaemon,
+    /** Both are configured with `standby: hot`. */
+    readonly isHot: boolean,
   ) {}
 
   /** Takes the addresses, and the role, from one to the other. */
   async over(way: Way): Promise<void> {
     const { active: old, standby: next } = this;
+    this.beganAtMs = Date.now();
     await this.change(way, old, next);
     [this.active, this.standby] = [next, old];
   }
@@ -36,9 +53,32 @@ export abstract class Failovers<Way extends string> {
     });
   }
 
-  /** A verification says 0 on both. */
+  /** A verification says 0 on both; a hot standby's kernel has what the primary has. */
   async verified(): Promise<void> {
     await Promise.all([this.active, this.standby].map((daemon) => verifies(daemon)));
+    if (this.isHot) await this.inStep();
+  }
+
+  /** The takeover has ended; a hot standby's has found next to all flows in the kernel, as they are to be. */
+  async tookOver(): Promise<void> {
+    const { active } = this;
+    const report = await eventually('the promote has ended', { withinMs: HEARD_WITHIN_MS }, async () => {
+      const { lastPromote } = await active.status();
+      return lastPromote !== null && lastPromote.endedAtMs >= this.beganAtMs && lastPromote;
+    });
+    if (!this.isHot) return;
+    const { total, kept } = report;
+    if (total === 0 || kept < KEPT_SHARE * total) throw new Error(`only ${kept} of ${total} were kept`);
+  }
+
+  private async inStep(): Promise<void> {
+    const { active, standby } = this;
+    await eventually(`${standby.name} has all flows`, { withinMs: HEARD_WITHIN_MS }, async () => {
+      const { standby: report, replicas } = await standby.status();
+      const flows = replicas.find(({ node }) => node === active.name)?.flows ?? 0;
+      if (report.waiting === 0 && report.refused === 0 && flows > 0 && report.held >= flows) return true;
+      throw new Error(`${JSON.stringify(report)} of ${flows}`);
+    });
   }
 
   /** Fails with the last report and the ends of both logs: what the daemons did is half of the story. */

@@ -14,9 +14,10 @@ export type VrrpWay =
   | 'power lost';
 
 /** Two firewalls with daemons and keepaliveds, which run, and the addresses of all traffic. */
-export async function startVrrp(): Promise<VrrpPair> {
+export async function startVrrp(isHot = false): Promise<Failovers<VrrpWay>> {
   const pair = await VrrpPair.create({
     ...TRAFFIC_LAB,
+    ...(isHot ? { failover: { standby: 'hot' } } : {}),
     keepalived: {
       excluded: {
         inside: [`${INSIDE_GATEWAY6}/64`],
@@ -33,12 +34,15 @@ export async function startVrrp(): Promise<VrrpPair> {
     await pair.close();
     throw error;
   }
-  return pair;
+  return new VrrpFailovers(pair, isHot);
 }
 
-export class VrrpFailovers extends Failovers<VrrpWay> {
-  constructor(private readonly pair: VrrpPair) {
-    super(pair.fw1.daemon, pair.fw2.daemon);
+class VrrpFailovers extends Failovers<VrrpWay> {
+  constructor(
+    override readonly pair: VrrpPair,
+    isHot: boolean,
+  ) {
+    super(pair, pair.fw1.daemon, pair.fw2.daemon, isHot);
   }
 
   protected override async change(way: VrrpWay, old: LabDaemon, next: LabDaemon): Promise<void> {

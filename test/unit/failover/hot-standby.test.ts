@@ -21,6 +21,7 @@ import {
   addressBytes,
   findPart,
   type Memory,
+  OFF_TIMEOUT,
   offMark,
   offState,
   PART_MASTER,
@@ -600,6 +601,35 @@ describe('a promote of a hot backup', () => {
     expect([leftOf(udp(1)), leftOf(udp(2)), leftOf(tcp(3))]).toEqual([29, 119, 431_999]);
     expect(node.twin.requests[OP_UPDATE]).toBe(1);
     expect(node.difference()).toBeUndefined();
+  });
+
+  it('does so too when an audit has shown the held timeouts first, and when a commit has judged the flow', () => {
+    const seen = node.upsert(fw1, udp(1));
+    const judged = node.upsert(fw1, udp(2));
+    node.run();
+    node.table.setBits(judged, TOUCHED);
+    fw1.isAlive = false;
+    node.finish(node.promotion({}, node.hot));
+    node.finish(node.audit('repair'));
+    const { memory } = node.table;
+    const told = [seen, judged].map((slot) => memory.u32[(node.table.recordAt(slot) + OFF_TIMEOUT) >>> 2]);
+    expect(told).toEqual([30, 30]);
+    node.run(1000, 20);
+    expect([leftOf(udp(1)), leftOf(udp(2))]).toEqual([29, 29]);
+  });
+
+  it('asks to be called for that, where nothing else happens any more, and no longer when it is done', () => {
+    node.upsert(fw1, udp(1));
+    node.run();
+    expect(node.hot.isAtWork(node.timeMs)).toBe(true);
+    fw1.isAlive = false;
+    node.finish(node.promotion({}, node.hot));
+    for (let i = 0; i < 100 && node.hot.isAtWork(node.timeMs); i++) {
+      node.hot.step(node.timeMs);
+      node.timeMs += 10;
+    }
+    expect(leftOf(udp(1))).toBeLessThanOrEqual(30);
+    expect(node.hot.isAtWork(node.timeMs + 1000)).toBe(false);
   });
 
   it('judges what a living source says between the scan and the relabel', () => {
