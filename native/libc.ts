@@ -36,12 +36,14 @@ function libraryAsync(declaration: string): PoolCall {
 export const EPERM = 1;
 export const ENOENT = 2;
 export const EAGAIN = 11;
+export const EBUSY = 16;
 export const EEXIST = 17;
 export const EINVAL = 22;
 export const EPROTONOSUPPORT = 93;
 export const EADDRINUSE = 98;
 export const EADDRNOTAVAIL = 99;
 export const ENOBUFS = 105;
+export const ECANCELED = 125;
 
 // linux/socket.h, asm-generic/socket.h, linux/net.h
 export const AF_INET = 2;

@@ -3,16 +3,10 @@ import { NetlinkSocket } from '../../native/netlink-socket.js';
 import { SystemError } from '../../native/system-error.js';
 import type { Counters } from '../flow/counters.js';
 import { DUMP_DONE, DUMP_INTERRUPTED, DUMP_MORE, DUMP_PENDING, type RowSink } from '../flow/kernel-port.js';
+import { AttributeWriter } from './attribute-writer.js';
 import { CtnetlinkDecoder } from './decode.js';
-import {
-  IPCTNL_MSG_CT_GET,
-  NFNL_SUBSYS_CTNETLINK,
-  NLM_F_DUMP,
-  NLM_F_DUMP_INTR,
-  NLM_F_REQUEST,
-  NLMSG_DONE,
-  NLMSG_ERROR,
-} from './enums.js';
+import { type DumpFilter, type DumpList, writeDumpRequest } from './dump-request.js';
+import { NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR } from './enums.js';
 import { ConntrackMissingError, NetAdminMissingError } from './kernel-error.js';
 import { readSysctl } from './sysctl.js';
 
@@ -24,7 +18,7 @@ const EMPTY_READS_MAX = 100;
 const NOTHING = -1;
 const ASK_AGAIN = -2;
 const NLMSG_HEADER_BYTES = 16;
-const REQUEST_BYTES = 20; // struct nlmsghdr and struct nfgenmsg
+const ERROR_BYTES = 20; // struct nlmsghdr and the error number
 
 export interface DumperOptions {
   readonly counters: Counters;
@@ -32,6 +26,8 @@ export interface DumperOptions {
   readonly isShown: boolean;
   /** Whether a thread of the pool may wait for the kernel: rows then come later (DUMP_PENDING). */
   readonly isPooled?: boolean;
+  /** Called when a thread of the pool has come back: `next` has something to say again. */
+  readonly onArrival?: () => void;
 }
 
 /**
@@ -46,8 +42,7 @@ export class Dumper {
   private readonly decoder: CtnetlinkDecoder;
   private data = pinnedBytes(DATAGRAM_MAX_BYTES);
   private words = new Uint32Array(this.data.buffer);
-  private request = pinnedBytes(REQUEST_BYTES);
-  private requestView = new DataView(this.request.buffer);
+  private request = new AttributeWriter();
   private socket: NetlinkSocket | undefined;
   private sequence = 0;
   private isRunning = false;
@@ -70,8 +65,11 @@ export class Dumper {
     return this.failure;
   }
 
-  /** Starts a dump; one under way is abandoned. What fails here is told by `next` and `error`. */
-  start(): void {
+  /**
+   * Starts a dump of the list, as far as the kernel can filter it; one under way is abandoned. What fails here is told by
+   * `next` and `error`. Throws RangeError for a filter that no kernel takes.
+   */
+  start(list: DumpList = 'table', filter?: DumpFilter): void {
     if (this.isRunning) this.close();
     this.failure = undefined;
     this.isRunning = true;
@@ -84,34 +82,26 @@ export class Dumper {
       this.failure = error;
       return;
     }
-    const length = this.writeRequest();
-    this.isSparse = this.options.isPooled === true && isTableSparse();
+    this.sequence = (this.sequence + 1) >>> 0 || 1;
+    const length = writeDumpRequest(this.request, this.sequence, list, filter);
+    // With a filter the kernel may look through the whole table for one datagram.
+    this.isSparse = this.options.isPooled === true && (filter !== undefined || isTableSparse());
     this.arrived = NOTHING;
     if (this.isSparse) {
       const { socket } = this;
       this.isInPool = true;
-      socket.sendInPool(this.request, length, (isSent) => {
+      socket.sendInPool(this.request.bytes, length, (isSent) => {
         this.isInPool = false;
         // The kernel refuses a second time as well, and then says why.
         if (!isSent) this.sendRequest(socket, length);
+        this.options.onArrival?.();
       });
     } else this.sendRequest(this.socket, length);
   }
 
   private sendRequest(socket: NetlinkSocket, length: number): void {
-    const errno = -socket.send(this.request, length);
+    const errno = -socket.send(this.request.bytes, length);
     if (errno !== 0) this.fail(errno);
-  }
-
-  private writeRequest(): number {
-    const view = this.requestView;
-    this.sequence = (this.sequence + 1) >>> 0 || 1;
-    view.setUint32(0, REQUEST_BYTES, true);
-    view.setUint16(4, (NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_GET, true);
-    view.setUint16(6, NLM_F_REQUEST | NLM_F_DUMP, true);
-    view.setUint32(8, this.sequence, true);
-    // Family 0 (AF_UNSPEC) dumps both. The kernel's own filter by IPv6 address is inverted, so none is asked for.
-    return REQUEST_BYTES;
   }
 
   /** Reads one datagram and hands its rows to the sink: DUMP_MORE, or how the dump ended. */
@@ -142,6 +132,7 @@ export class Dumper {
     socket.receiveInPool(this.data, (length) => {
       this.isInPool = false;
       this.arrived = length >= 0 ? length : ASK_AGAIN;
+      this.options.onArrival?.();
     });
     return DUMP_PENDING;
   }
@@ -168,7 +159,7 @@ export class Dumper {
     if (this.words[word + 2] !== this.sequence) return DUMP_MORE;
     if (((this.words[word + 1] >>> 16) & NLM_F_DUMP_INTR) !== 0) this.isWhole = false;
     if (type === NLMSG_DONE || type === NLMSG_ERROR) {
-      const errno = to - from >= REQUEST_BYTES ? -(this.words[word + 4] | 0) : EINVAL;
+      const errno = to - from >= ERROR_BYTES ? -(this.words[word + 4] | 0) : EINVAL;
       if (errno > 0) this.fail(errno);
       return this.isWhole && errno <= 0 ? DUMP_DONE : DUMP_INTERRUPTED;
     }
@@ -194,8 +185,7 @@ export class Dumper {
   private leaveMemory(): void {
     this.data = pinnedBytes(DATAGRAM_MAX_BYTES);
     this.words = new Uint32Array(this.data.buffer);
-    this.request = pinnedBytes(REQUEST_BYTES);
-    this.requestView = new DataView(this.request.buffer);
+    this.request = new AttributeWriter();
   }
 
   close(): void {

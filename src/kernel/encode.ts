@@ -52,9 +52,18 @@ export class CtnetlinkEncoder {
   /**
    * Writes the netlink message for OP_* `verb` about the record at `at` and returns its bytes, a multiple of 4.
    * No NLM_F_ACK: silence is success. Throws RangeError for an unknown verb or family, and unless `out` has
-   * REQUEST_MAX_BYTES at `outAt`, a multiple of 4 in its memory.
+   * REQUEST_MAX_BYTES at `outAt`, a multiple of 4 in its memory. `only` is a mask of the attributes (1 << CTA_*) that
+   * may be said.
    */
-  encodeRequest(verb: number, m: Memory, at: number, out: Uint8Array, outAt: number, seq: number): number {
+  encodeRequest(
+    verb: number,
+    m: Memory,
+    at: number,
+    out: Uint8Array,
+    outAt: number,
+    seq: number,
+    only = -1,
+  ): number {
     const start = out.byteOffset + outAt;
     if ((start & 3) !== 0 || outAt < 0 || out.length - outAt < REQUEST_MAX_BYTES) {
       throw new RangeError(`a request needs ${REQUEST_MAX_BYTES} aligned bytes`);
@@ -73,6 +82,7 @@ export class CtnetlinkEncoder {
     if (family !== AF_INET && family !== AF_INET6) throw new RangeError(`no such family: ${family}`);
     const flags = E.NLM_F_REQUEST | (verb === OP_CREATE ? E.NLM_F_CREATE | E.NLM_F_EXCL : 0);
     unpackRequest(verb, m, at, this.stage, this.present);
+    this.present[0] &= only;
     const words = this.words;
     const w = start >>> 2;
     words[w + 1] = type | (flags << 16);

@@ -41,13 +41,17 @@ export const NFNLGRP_CONNTRACK_EXP_DESTROY = 6;
 export const IPCTNL_MSG_CT_NEW = 0;
 export const IPCTNL_MSG_CT_GET = 1;
 export const IPCTNL_MSG_CT_DELETE = 2;
+export const IPCTNL_MSG_CT_GET_CTRZERO = 3;
 export const IPCTNL_MSG_CT_GET_STATS_CPU = 4;
 export const IPCTNL_MSG_CT_GET_STATS = 5;
+export const IPCTNL_MSG_CT_GET_DYING = 6;
+export const IPCTNL_MSG_CT_GET_UNCONFIRMED = 7;
 
 // enum ctnl_exp_msg_types, linux/netfilter/nfnetlink_conntrack.h
 export const IPCTNL_MSG_EXP_NEW = 0;
 export const IPCTNL_MSG_EXP_GET = 1;
 export const IPCTNL_MSG_EXP_DELETE = 2;
+export const IPCTNL_MSG_EXP_GET_STATS_CPU = 3;
 
 // enum ctattr_type, linux/netfilter/nfnetlink_conntrack.h
 export const CTA_TUPLE_ORIG = 1;
@@ -179,3 +183,33 @@ export const CTA_EXPECT_FN = 11;
 // enum ctattr_expect_nat, linux/netfilter/nfnetlink_conntrack.h
 export const CTA_EXPECT_NAT_DIR = 1;
 export const CTA_EXPECT_NAT_TUPLE = 2;
+
+// enum ctattr_stats_cpu, linux/netfilter/nfnetlink_conntrack.h
+export const CTA_STATS_SEARCHED = 1; // no longer told
+export const CTA_STATS_FOUND = 2;
+export const CTA_STATS_NEW = 3; // no longer told
+export const CTA_STATS_INVALID = 4;
+export const CTA_STATS_IGNORE = 5; // no longer told
+export const CTA_STATS_DELETE = 6; // no longer told
+export const CTA_STATS_DELETE_LIST = 7; // no longer told
+export const CTA_STATS_INSERT = 8;
+export const CTA_STATS_INSERT_FAILED = 9;
+export const CTA_STATS_DROP = 10;
+export const CTA_STATS_EARLY_DROP = 11;
+export const CTA_STATS_ERROR = 12;
+export const CTA_STATS_SEARCH_RESTART = 13;
+export const CTA_STATS_CLASH_RESOLVE = 14;
+export const CTA_STATS_CHAIN_TOOLONG = 15;
+
+// enum ctattr_stats_global, linux/netfilter/nfnetlink_conntrack.h
+export const CTA_STATS_GLOBAL_ENTRIES = 1;
+export const CTA_STATS_GLOBAL_MAX_ENTRIES = 2;
+
+// enum ctattr_expect_stats, linux/netfilter/nfnetlink_conntrack.h
+export const CTA_STATS_EXP_NEW = 1;
+export const CTA_STATS_EXP_CREATE = 2;
+export const CTA_STATS_EXP_DELETE = 3;
+
+// enum ctattr_filter, linux/netfilter/nfnetlink_conntrack.h
+export const CTA_FILTER_ORIG_FLAGS = 1;
+export const CTA_FILTER_REPLY_FLAGS = 2;

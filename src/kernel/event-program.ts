@@ -50,16 +50,15 @@ export interface EventFilter {
 }
 
 /**
- * The program for a socket whose process writes with `portId`; without a filter it drops that port's events only.
- * Undefined if the filter would take more than BPF_INSTRUCTIONS_MAX instructions.
+ * The program for a socket whose process writes with `portId` (undefined: its own events are wanted); without a filter it
+ * drops that port's events only. Undefined if the filter would take more than BPF_INSTRUCTIONS_MAX instructions.
  */
-export function eventProgram(portId: number, filter?: EventFilter): BpfInstruction[] | undefined {
-  const program: BpfInstruction[] = [
-    [LOAD_WORD, 0, 0, PORT_ID],
+export function eventProgram(portId: number | undefined, filter?: EventFilter): BpfInstruction[] | undefined {
+  const program: BpfInstruction[] = [];
+  if (portId !== undefined) {
     // A BPF load reads the word as big-endian while nlmsg_pid is in host order, so the constant is byte-swapped.
-    [JUMP_EQUAL, 0, 1, swap32(portId)],
-    DROP,
-  ];
+    program.push([LOAD_WORD, 0, 0, PORT_ID], [JUMP_EQUAL, 0, 1, swap32(portId)], DROP);
+  }
   if (filter !== undefined) {
     const v4 = familyProgram(filter, 4);
     const v6 = familyProgram(filter, 16);

@@ -29,13 +29,26 @@ const BUSY_EVENTS = 20;
 const NLMSG_HEADER_BYTES = 16;
 const WATCHDOG_INTERVAL_MS = 250;
 
+/** Everything there is to hear. The kernel has a group for updates of expectations, and sends nothing to it. */
+const ALL_GROUPS = [
+  NFNLGRP_CONNTRACK_NEW,
+  NFNLGRP_CONNTRACK_UPDATE,
+  NFNLGRP_CONNTRACK_DESTROY,
+  NFNLGRP_CONNTRACK_EXP_NEW,
+  NFNLGRP_CONNTRACK_EXP_DESTROY,
+];
+
 export interface EventReaderOptions {
   /** Receive buffer asked for, bytes; an event takes 1,280. */
   readonly bufferBytes: number;
   /** Whether the kernel keeps a destroyed flow until its event was taken. */
   readonly isReliable: boolean;
-  /** Port id of the injector: what it causes is not heard. */
-  readonly ownPortId: number;
+  /** Port id of the injector: what it causes is not heard. Absent: everything is. */
+  readonly ownPortId?: number;
+  /** Whether records carry what is only shown: counters, timestamps, security context (default no). */
+  readonly isShown?: boolean;
+  /** Groups to listen to (NFNLGRP_*); those of flows and expectations by default. */
+  readonly groups?: readonly number[];
   /** Flows of which no event is wanted. */
   readonly filter?: EventFilter;
   readonly counters: Counters;
@@ -74,12 +87,7 @@ export class EventReader {
       if (options.isReliable) this.socket.setReliable(true);
       // Before the groups are joined, or the first own writes would slip in.
       this.attachFilter();
-      this.socket.joinGroup(NFNLGRP_CONNTRACK_NEW);
-      this.socket.joinGroup(NFNLGRP_CONNTRACK_UPDATE);
-      this.socket.joinGroup(NFNLGRP_CONNTRACK_DESTROY);
-      // The kernel has a group for updates of expectations, and sends nothing to it.
-      this.socket.joinGroup(NFNLGRP_CONNTRACK_EXP_NEW);
-      this.socket.joinGroup(NFNLGRP_CONNTRACK_EXP_DESTROY);
+      for (const group of options.groups ?? ALL_GROUPS) this.socket.joinGroup(group);
     } catch (error) {
       this.socket.close();
       throw error;
@@ -156,7 +164,7 @@ export class EventReader {
       return;
     }
     const decoder = this.decoder;
-    if (decoder.decode(this.vector.data, from, to, false) === 0) return;
+    if (decoder.decode(this.vector.data, from, to, this.options.isShown === true) === 0) return;
     if (decoder.portId === this.options.ownPortId) {
       this.options.counters.count('kernel.own-event');
       return;

@@ -2,14 +2,23 @@ import { ENOBUFS, pinnedBytes } from '../../native/libc.js';
 import { NetlinkSocket } from '../../native/netlink-socket.js';
 import { DatagramVector } from '../../native/structs.js';
 import type { Counters } from '../flow/counters.js';
-import { BATCH_STRIDE_BYTES, type KernelBatch, OP_GET, OP_GET_REPLY } from '../flow/kernel-port.js';
+import {
+  BATCH_STRIDE_BYTES,
+  type KernelBatch,
+  OP_GET,
+  OP_GET_REPLY,
+  OP_UPDATE,
+} from '../flow/kernel-port.js';
 import { copyRecord, type Memory } from '../flow/record.js';
 import { CtnetlinkDecoder } from './decode.js';
 import { CtnetlinkEncoder, REQUEST_MAX_BYTES } from './encode.js';
 import {
+  CTA_TUPLE_ORIG,
+  CTA_ZONE,
   IPCTNL_MSG_CT_GET_STATS,
   IPCTNL_MSG_CT_NEW,
   NFNL_SUBSYS_CTNETLINK,
+  NLM_F_ACK,
   NLM_F_REQUEST,
   NLMSG_ERROR,
 } from './enums.js';
@@ -23,6 +32,7 @@ const ANSWER_MAX_BYTES = 4096;
 const ANSWERS_PER_READ = 64;
 const RECEIVE_BUFFER_BYTES = 4 << 20;
 const NLMSG_HEADER_BYTES = 16;
+const FLAGS_AT = 6; // in struct nlmsghdr
 const NLMSG_ERROR_BYTES = 20; // struct nlmsghdr and the error number
 const FLOW_TYPE = (NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_NEW;
 
@@ -44,9 +54,15 @@ export class Injector {
   private chunkFrom = 0;
   private chunkTo = 0;
 
-  /** Throws SystemError: EPROTONOSUPPORT when the kernel has no nfnetlink. */
-  constructor(counters: Counters) {
+  private readonly isShown: boolean;
+
+  /**
+   * `isShown`: found records carry what is only shown as well (counters, timestamps, security context, use).
+   * Throws SystemError: EPROTONOSUPPORT when the kernel has no nfnetlink.
+   */
+  constructor(counters: Counters, isShown = false) {
     this.counters = counters;
+    this.isShown = isShown;
     this.decoder = new CtnetlinkDecoder(counters);
     this.socket = new NetlinkSocket();
     try {
@@ -89,7 +105,25 @@ export class Injector {
   expectation(verb: ExpectationVerb, m: Memory, at: number): number {
     const sequence = this.sequence;
     this.sequence = (sequence + 1) >>> 0;
-    const sent = this.socket.send(this.out, this.expectations.encode(verb, m, at, this.out, sequence));
+    return this.acknowledged(this.expectations.encode(verb, m, at, this.out, sequence), sequence);
+  }
+
+  /**
+   * Updates of the record's flow only what `only` names, a mask of attributes (1 << CTA_*): an update of a batch says all
+   * that a record has. 0, a positive errno, or -1 if the answer was lost.
+   */
+  change(m: Memory, at: number, only: number): number {
+    const sequence = this.sequence;
+    this.sequence = (sequence + 1) >>> 0;
+    const tuple = (1 << CTA_TUPLE_ORIG) | (1 << CTA_ZONE);
+    const length = this.encoder.encodeRequest(OP_UPDATE, m, at, this.out, 0, sequence, only | tuple);
+    this.out[FLAGS_AT] |= NLM_F_ACK;
+    return this.acknowledged(length, sequence);
+  }
+
+  /** Sends the request at the start of `out`, which asks for an acknowledgement, and waits for that. */
+  private acknowledged(length: number, sequence: number): number {
+    const sent = this.socket.send(this.out, length);
     if (sent < 0) return -sent;
     for (;;) {
       const count = this.socket.receiveMany(this.answers);
@@ -175,7 +209,7 @@ export class Injector {
       batch.errno[index] = -(this.words[(from >>> 2) + 4] | 0);
       return;
     }
-    if (type !== FLOW_TYPE || this.decoder.decode(this.answers.data, from, to, false) === 0) return;
+    if (type !== FLOW_TYPE || this.decoder.decode(this.answers.data, from, to, this.isShown) === 0) return;
     const at = index * BATCH_STRIDE_BYTES;
     copyRecord(this.decoder.m, 0, batch.found, at);
     batch.foundAt[index] = at;
