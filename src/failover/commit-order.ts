@@ -66,7 +66,7 @@ function stateLiveness(m: Memory, at: number): number {
   return status & IPS_SEEN_REPLY ? UNKNOWN : IDLE;
 }
 
-/** Slots with a sort key of 20 bits, sorted by two counting passes that can be taken in turns. */
+/** Slots with a sort key of 20 bits, counted as they come and sorted by two passes that can be taken in turns. */
 export class CommitOrder {
   readonly #table: FlowTable;
   readonly #scratch = allocateMemory(MAX_RECORD_BYTES);
@@ -74,11 +74,13 @@ export class CommitOrder {
   #keys: Uint32Array;
   #otherSlots: Int32Array;
   #otherKeys: Uint32Array;
-  readonly #counts = new Uint32Array(RADIX);
+  /** How many keys have each low and each high half; and where the next one of a half goes in a pass. */
+  readonly #counts = [new Uint32Array(RADIX), new Uint32Array(RADIX)] as const;
+  readonly #next = new Uint32Array(RADIX);
   /** By slot of a master: IDLE less the class of its liveliest child; 0 for most. */
   readonly #raised: Uint8Array;
+  #hasRaised = false;
   #pass = 0;
-  #isCounted = false;
   #at = 0;
   length = 0;
 
@@ -100,15 +102,19 @@ export class CommitOrder {
     const age = Math.min(AGE_MAX, Math.max(0, nowS - table.changedTime(slot)));
     const liveness = livenessOf(table.memory, at);
     const depth = this.#depthOf(table.memory, at, IDLE - liveness);
+    const key = (liveness << CLASS_SHIFT) | (depth << AGE_BITS) | age;
+    this.#counts[0][key & (RADIX - 1)]++;
+    this.#counts[1][key >>> RADIX_BITS]++;
     this.#slots[this.length] = slot;
-    this.#keys[this.length++] = (liveness << CLASS_SHIFT) | (depth << AGE_BITS) | age;
+    this.#keys[this.length++] = key;
     return true;
   }
 
   /** Sorts a part of the way; true when sorted. */
   sortStep(): boolean {
     if (this.#pass === 2) return true;
-    if (!this.#isCounted) this.#count();
+    if (this.#hasRaised) this.#raiseMasters();
+    else if (this.#isPassIdle()) this.#pass++;
     else this.#scatter();
     return this.#pass === 2;
   }
@@ -117,31 +123,43 @@ export class CommitOrder {
     return this.#slots[i];
   }
 
-  #count(): void {
-    const shift = this.#pass * RADIX_BITS;
+  /** All children are known now, and masters take their class. */
+  #raiseMasters(): void {
     const end = Math.min(this.length, this.#at + PER_TURN);
     for (let i = this.#at; i < end; i++) {
-      // All children are known now, and masters take their class.
-      if (this.#pass === 0) this.#raise(i);
-      this.#counts[(this.#keys[i] >>> shift) & (RADIX - 1)]++;
+      const best = IDLE - this.#raised[this.#slots[i]];
+      const key = this.#keys[i];
+      if (best >= key >>> CLASS_SHIFT) continue;
+      this.#keys[i] = (best << CLASS_SHIFT) | (key & ((1 << CLASS_SHIFT) - 1));
+      this.#counts[1][key >>> RADIX_BITS]--;
+      this.#counts[1][this.#keys[i] >>> RADIX_BITS]++;
     }
     this.#at = end;
     if (end < this.length) return;
-    let sum = 0;
-    for (let i = 0; i < RADIX; i++) {
-      const count = this.#counts[i];
-      this.#counts[i] = sum;
-      sum += count;
-    }
     this.#at = 0;
-    this.#isCounted = true;
+    this.#hasRaised = false;
+  }
+
+  /** All keys have this half in common: nothing would move. */
+  #isPassIdle(): boolean {
+    if (this.length === 0) return true;
+    const half = (this.#keys[0] >>> (this.#pass * RADIX_BITS)) & (RADIX - 1);
+    return this.#counts[this.#pass][half] === this.length;
   }
 
   #scatter(): void {
     const shift = this.#pass * RADIX_BITS;
+    const next = this.#next;
+    if (this.#at === 0) {
+      let sum = 0;
+      for (let i = 0; i < RADIX; i++) {
+        next[i] = sum;
+        sum += this.#counts[this.#pass][i];
+      }
+    }
     const end = Math.min(this.length, this.#at + PER_TURN);
     for (let i = this.#at; i < end; i++) {
-      const to = this.#counts[(this.#keys[i] >>> shift) & (RADIX - 1)]++;
+      const to = next[(this.#keys[i] >>> shift) & (RADIX - 1)]++;
       this.#otherSlots[to] = this.#slots[i];
       this.#otherKeys[to] = this.#keys[i];
     }
@@ -149,16 +167,8 @@ export class CommitOrder {
     if (end < this.length) return;
     [this.#slots, this.#otherSlots] = [this.#otherSlots, this.#slots];
     [this.#keys, this.#otherKeys] = [this.#otherKeys, this.#keys];
-    this.#counts.fill(0);
     this.#at = 0;
-    this.#isCounted = false;
     this.#pass++;
-  }
-
-  #raise(i: number): void {
-    const best = IDLE - this.#raised[this.#slots[i]];
-    const key = this.#keys[i];
-    if (best < key >>> CLASS_SHIFT) this.#keys[i] = (best << CLASS_SHIFT) | (key & ((1 << CLASS_SHIFT) - 1));
   }
 
   /** How many masters stand above the flow: 0 for most, 1 for a data connection. Raises them to its class. */
@@ -170,7 +180,10 @@ export class CommitOrder {
       writeMasterKey(m, at, part, this.#scratch);
       const slot = this.#table.find(this.#scratch, 0);
       if (slot < 0) break;
-      if (this.#raised[slot] < raise) this.#raised[slot] = raise;
+      if (this.#raised[slot] < raise) {
+        this.#raised[slot] = raise;
+        this.#hasRaised = true;
+      }
       m = this.#table.memory;
       at = this.#table.recordAt(slot);
       part = findPart(m, at, PART_MASTER);

@@ -315,8 +315,7 @@ export class CommitWork {
   inKernel(slot: number, outcome: number): void {
     const { table } = this.parts;
     this.mark(slot, QUEUED);
-    table.clearBits(slot, TOUCHED | INJECTING);
-    table.setBits(slot, KERNEL);
+    table.changeBits(slot, TOUCHED | INJECTING, KERNEL);
     if (this.settling.length === 0) this.#emptiedBefore = this.parts.emptied();
     this.settling.push(slot, outcome);
   }
@@ -403,8 +402,7 @@ export class CommitWork {
     const { table } = this.parts;
     // A peer's FRESH was for the kernel, and is used up; an own one waits for the flush.
     const fresh = (table.bits(slot) & DIRTY) === 0 ? FRESH : 0;
-    table.clearBits(slot, PENDING | INJECTING | TOUCHED | REJECTED | fresh | (KERNEL & ~kernel));
-    if (kernel !== 0) table.setBits(slot, kernel);
+    table.changeBits(slot, PENDING | INJECTING | TOUCHED | REJECTED | fresh | KERNEL, kernel);
     this.mark(slot, QUEUED);
   }
 }
@@ -437,6 +435,8 @@ function assumeEstablished(m: Memory, at: number): boolean {
 
 /** A created flow's id is the kernel's secret until an event tells it; a wrong one would hide its DESTROY. */
 function forgetId(m: Memory, at: number): void {
+  // What was not written need not go back to memory: a replica's records rarely have one.
+  if ((m.u8[at + OFF_HAS] & HAS_ID) === 0) return;
   m.u8[at + OFF_HAS] &= ~HAS_ID;
   m.u32[(at + OFF_ID) >>> 2] = 0;
 }

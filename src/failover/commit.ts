@@ -31,6 +31,7 @@ export class Commit {
   readonly #work: CommitWork;
   readonly #conflicts: CommitConflicts;
   readonly #batch = new KernelBatch(INJECT_BATCH);
+  readonly #given: CommitOrder | undefined;
   #order: CommitOrder | undefined;
   #at = 0;
   #isStarted = false;
@@ -38,11 +39,15 @@ export class Commit {
   #settleUntil = 0;
   readonly #onRow = (m: Memory, at: number): void => this.#row(m, at);
 
-  /** `hasDump` false leaves out the dump: for a few flows EEXIST tells as much. */
-  constructor(work: CommitWork, hasDump = true) {
+  /**
+   * `hasDump` false leaves out the dump: for a few flows EEXIST tells as much. `order`: all flows that carry PENDING,
+   * where somebody has listed them already.
+   */
+  constructor(work: CommitWork, hasDump = true, order?: CommitOrder) {
     this.#work = work;
     this.#conflicts = new CommitConflicts(work);
     this.phase = hasDump ? 'dump' : 'order';
+    this.#given = order;
     work.isListed = false;
   }
 
@@ -120,6 +125,10 @@ export class Commit {
 
   #list(nowMs: number): number {
     const work = this.#work;
+    if (this.#given !== undefined) {
+      this.#order = this.#given;
+      return this.#listed();
+    }
     const { table } = work.parts;
     this.#order ??= new CommitOrder(table, table.slotLimit);
     const nowS = (nowMs / 1000) >>> 0;
@@ -130,8 +139,11 @@ export class Commit {
       // Slots that were added since the list was made room for are few: the queue takes them.
       if (!this.#order.add(slot, nowS)) work.enqueue(slot, STAGE_CREATE);
     }
-    if (this.#at < table.slotLimit) return GO_ON;
-    work.isListed = true;
+    return this.#at < table.slotLimit ? GO_ON : this.#listed();
+  }
+
+  #listed(): number {
+    this.#work.isListed = true;
     this.phase = 'sort';
     return GO_ON;
   }

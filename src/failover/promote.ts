@@ -11,7 +11,7 @@
  *
  * An absorb is a promote of a node that is primary already, with one source: a former primary that has stepped back.
  */
-import { SOURCE_LINGER_MS } from '../limits.js';
+import { CHANGE_SLICE_MS, SOURCE_LINGER_MS } from '../limits.js';
 import { OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
 import { Commit } from './commit.js';
 import { logFields } from './commit-report.js';
@@ -142,7 +142,7 @@ export class Promotion {
   step(nowMs: number): boolean {
     if (this.#startedMs < 0) this.#startedMs = nowMs;
     this.#nowMs = nowMs;
-    return runSlice(this.#parts.clock, this.#turn);
+    return runSlice(this.#parts.clock, this.#turn, CHANGE_SLICE_MS);
   }
 
   /** A demote stops it at a batch; what was not reached keeps PENDING, and a later promote goes on with it. */
@@ -240,7 +240,7 @@ export class Promotion {
       term: this.term,
       flows: this.#work.report.total,
     });
-    this.#commit = new Commit(this.#work, this.#isDumpWorthwhile());
+    this.#commit = new Commit(this.#work, this.#isDumpWorthwhile(), this.#flows.order);
     this.phase = 'commit';
     return GO_ON;
   }

@@ -10,8 +10,8 @@ export const WAIT = 1;
 export const DONE = 2;
 
 /** Takes turns until the budget of a slice is used, or there is nothing to do. True when all is done. */
-export function runSlice(clock: Clock, turn: () => number): boolean {
-  const end = clock() + SLICE_BUDGET_MS;
+export function runSlice(clock: Clock, turn: () => number, budgetMs: number = SLICE_BUDGET_MS): boolean {
+  const end = clock() + budgetMs;
   for (;;) {
     const state = turn();
     if (state !== GO_ON) return state === DONE;

@@ -16,6 +16,7 @@ import {
   SHADOW,
   TOUCHED,
 } from '../table/slot-bits.js';
+import { CommitOrder } from './commit-order.js';
 import { countRejected } from './commit-report.js';
 import { type CommitWork, HELD, NEW_WINDOWS } from './commit-work.js';
 import { isLive } from './judge.js';
@@ -50,6 +51,10 @@ export class SourceFlows {
   toCreate = 0;
   /** The sources' slots are own by now. */
   #isLate = false;
+  #order: CommitOrder | undefined;
+  #nowS = 0;
+  /** Flows may be pending that the order lacks, or has twice. */
+  #isOrderOpen = false;
 
   constructor(work: CommitWork, sources: readonly SourceView[], hot: InStep | undefined) {
     this.#hot = hot;
@@ -59,6 +64,14 @@ export class SourceFlows {
       this.isSource[owner] = 1;
       this.#takenAt[owner] = takenAt;
     }
+  }
+
+  /**
+   * What `mark` found, as a commit wants it: so the slots need not be walked through once more. Undefined where the
+   * commit has to look for itself: two slots of one key may have become one.
+   */
+  get order(): CommitOrder | undefined {
+    return this.#isOrderOpen || this.#table.shadowCount > 0 ? undefined : this.#order;
   }
 
   /** Notes what the kernel has, and which flows are to come. */
@@ -107,6 +120,15 @@ export class SourceFlows {
     else this.held++;
     this.#work.pend(slot);
     if (this.#hot?.hasNewWindows(slot)) this.#work.mark(slot, NEW_WINDOWS);
+    if (!this.#isLate) this.#list(slot);
+  }
+
+  #list(slot: number): void {
+    if (this.#order === undefined) {
+      this.#order = new CommitOrder(this.#table, this.#table.slotLimit);
+      this.#nowS = (this.#work.parts.clock() / 1000) >>> 0;
+    }
+    if (!this.#order.add(slot, this.#nowS)) this.#isOrderOpen = true;
   }
 
   /** A source's flow. One without image has ended there: it only waits here for its purge, and is not committed. */
@@ -138,6 +160,7 @@ export class SourceFlows {
 
   /** A source's record of a key of which another slot is the visible one. */
   #resolve(shadow: number): void {
+    this.#isOrderOpen = true;
     const table = this.#table;
     const m = table.memory;
     const visible = table.find(m, table.recordAt(shadow));

@@ -24,6 +24,8 @@ import {
 
 /** Bits that only the table itself sets. */
 export const MANAGED_BITS = USED | KEPT;
+/** Bits from which counts, the queue or other bits follow. */
+const FOLLOWED = DIRTY | DEAD | KEPT | SHADOW | KERNEL | FRESH;
 
 /** The part of the flow table that needs no lookup by key. */
 export abstract class SlotTable {
@@ -141,6 +143,11 @@ export abstract class SlotTable {
     this.change(slot, this.slots.bits(slot) | (mask & ~MANAGED_BITS));
   }
 
+  /** Clears bits, SHADOW not among them, and sets others, in one go. */
+  changeBits(slot: number, clear: number, set: number): void {
+    this.change(slot, (this.slots.bits(slot) & ~(clear & ~MANAGED_BITS)) | (set & ~MANAGED_BITS));
+  }
+
   imageLo(slot: number): number {
     return this.slots.words[slot * SLOT_WORDS + WORD_IMAGE_LO];
   }
@@ -229,6 +236,11 @@ export abstract class SlotTable {
   /** Sets the slot's bits to `next` and lets counts and queue follow. */
   protected change(slot: number, next: number): void {
     const before = this.slots.bits(slot);
+    // A commit sets and clears the others a million times.
+    if (((before ^ next) & FOLLOWED) === 0) {
+      this.slots.setBits(slot, next);
+      return;
+    }
     if ((next & DIRTY) !== 0 && this.owner(slot) !== OWNER_SELF) next &= ~DIRTY;
     if ((next & DEAD) === 0) next &= ~KEPT;
     if ((next & SHADOW) !== 0) next &= ~KERNEL;

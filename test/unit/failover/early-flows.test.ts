@@ -8,7 +8,7 @@ import {
   TCP_CONNTRACK_FIN_WAIT,
 } from '../../../src/flow/conntrack-enums.js';
 import { OFF_IDLE, OFF_PROTOCOL } from '../../../src/flow/record.js';
-import { LIVE_FLOWS_MAX } from '../../../src/limits.js';
+import { CHANGE_SLICE_MS, LIVE_FLOWS_MAX } from '../../../src/limits.js';
 import { IDLE_LIVE, IDLE_ONCE } from '../../../src/table/idle-classes.js';
 import { LiveFlows } from '../../../src/table/live-flows.js';
 import { DEAD, KERNEL, OWNER_SELF, PENDING } from '../../../src/table/slot-bits.js';
@@ -33,7 +33,7 @@ let peer: TestPeer;
 beforeEach(() => {
   node = new FailoverNode();
   // A slice ends after each turn.
-  Object.assign(node, { clock: () => (node.timeMs += 1) });
+  Object.assign(node, { clock: () => (node.timeMs += CHANGE_SLICE_MS) });
   peer = node.addPeer('fw1');
 });
 
