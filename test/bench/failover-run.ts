@@ -33,6 +33,8 @@ export interface FailoverResult {
   readonly dead: Readonly<Record<string, number>>;
   readonly medianSilenceMs: number;
   readonly longestSilenceMs: number;
+  /** Connections that lost a packet between the cut and the first flows of theirs in the other kernel. */
+  readonly retransmitted: number;
   readonly resets: number;
   /** From being told to take over until the first flows were in the kernel. */
   readonly firstFlowsMs: number;
@@ -123,6 +125,7 @@ export class FailoverRun {
       dead: report.dead,
       medianSilenceMs: report.medianSilenceMs,
       longestSilenceMs: report.longestSilenceMs,
+      retransmitted: report.retransmitted,
       resets,
       firstFlowsMs: firstNs === undefined ? Number.NaN : Number(firstNs - takeOver.toldNs) / 1e6,
       commitMs: takeOver.commitMs,
@@ -140,12 +143,13 @@ export class FailoverRun {
     const { lab, contender } = this;
     const watch = this.scenario.isHot ? undefined : await FirstFlowWatch.start(lab);
     traffic.reset();
-    const killed = contender.killActive();
+    // Its end takes a while where there is much memory to free, and until then it listens to the kernel's events.
+    await contender.killActive();
     await Promise.all([lab.cut('fw1'), lab.cutSync('fw1')]);
     // The role first, the addresses at once after it, or once the gate is up.
     const taking = contender.takeOver();
     await contender.guarded();
-    await Promise.all([lab.activate('fw2'), killed]);
+    await lab.activate('fw2');
     const takeOver = await taking;
     return { takeOver, firstNs: await watch?.end() };
   }

@@ -52,6 +52,7 @@ const ROWS: readonly [name: string, of: (result: FailoverResult) => number, digi
   ['of 50 on which the server speaks, survived', (r) => r.pushedSurvivors, 0],
   ['longest silence, median connection (s)', (r) => r.medianSilenceMs / 1000, 2],
   ['longest silence, worst connection (s)', (r) => r.longestSilenceMs / 1000, 2],
+  ['connections that lost a packet', (r) => r.retransmitted, 0],
   ['RSTs that reached a client or the server', (r) => r.resets, 0],
   ['told to take over until first flows in the kernel (ms)', (r) => r.firstFlowsMs, 1],
   ['commit (ms)', (r) => r.commitMs, 0],

@@ -2,7 +2,8 @@
  * Live TCP traffic, as a program that runs in a namespace of the lab:
  *   traffic-program.js server PORT                       echoes what comes
  *   traffic-program.js client HOST PORT COUNT PAUSE_MS   COUNT connections; on each one byte at a time is sent,
- *                                                        its echo awaited, and PAUSE_MS waited
+ *                                                        its echo awaited, and PAUSE_MS waited; the connections'
+ *                                                        turns are spread evenly over the pause
  * Both write JSON lines to standard output (`TrafficLine`) and end when standard input does. A client that reads a
  * line "finish" asks each connection for one more answer, writes its report and ends; at "reset" the silences so far are
  * forgotten.
@@ -14,6 +15,8 @@ const GIVE_UP_MS = 15_000;
 /** A connection without an answer for this long is shown as silent; the pause and one short queue fit in. */
 const SILENT_MS = 250;
 const REPORT_INTERVAL_MS = 100;
+/** The first retransmission comes after 200 ms, or a little more, and a pause with its answer takes a third of that. */
+const RETRANSMITTED_MS = 190;
 
 /** How the connections are at a moment, and at the end. Times are milliseconds. */
 export interface TrafficState {
@@ -28,6 +31,8 @@ export interface TrafficState {
   /** Longest time without an answer that any connection saw, running silences included. */
   readonly longestSilenceMs: number;
   readonly medianSilenceMs: number;
+  /** Connections whose longest silence was a retransmission's: a packet of theirs was lost. */
+  readonly retransmitted: number;
   /** Answers so far, of all connections. */
   readonly answers: number;
 }
@@ -55,13 +60,14 @@ class PingPong {
     host: string,
     port: number,
     private readonly pauseMs: number,
+    private readonly firstAfterMs: number,
   ) {
     this.lastMs = performance.now();
     this.socket = connect({ host, port, noDelay: true });
     this.socket.on('connect', () => {
       this.isConnected = true;
       this.lastMs = performance.now();
-      this.ping();
+      setTimeout(() => this.ping(), this.firstAfterMs);
     });
     this.socket.on('data', () => this.answered());
     this.socket.on('error', (error: NodeJS.ErrnoException) => this.die(error.code ?? error.message));
@@ -110,7 +116,9 @@ class TrafficClient {
   private readonly all: PingPong[];
 
   constructor(host: string, port: number, count: number, pauseMs: number) {
-    this.all = Array.from({ length: count }, () => new PingPong(this, host, port, pauseMs));
+    // Together they would all lose a packet in a gap, or none, as chance has it.
+    const turn = (i: number) => (i * pauseMs) / count;
+    this.all = Array.from({ length: count }, (_, i) => new PingPong(this, host, port, pauseMs, turn(i)));
   }
 
   reset(): void {
@@ -141,6 +149,7 @@ class TrafficClient {
       dead,
       longestSilenceMs: Math.round(silences.at(-1) ?? 0),
       medianSilenceMs: Math.round(silences[silences.length >> 1] ?? 0),
+      retransmitted: silences.filter((ms) => ms >= RETRANSMITTED_MS).length,
       answers: this.answers,
     };
   }
