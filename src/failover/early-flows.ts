@@ -24,7 +24,7 @@ export class EarlyFlows {
   readonly #batch = new KernelBatch(INJECT_BATCH);
   readonly #slots = new Int32Array(LIVE_FLOWS_MAX);
   /** What the source had said of each when it was created. */
-  readonly #images = new Uint32Array(LIVE_FLOWS_MAX);
+  readonly #images = new Int32Array(LIVE_FLOWS_MAX);
   /** Flows that were created. */
   length = 0;
   #at = 0;

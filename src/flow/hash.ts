@@ -9,12 +9,12 @@ const INIT_2 = 0x6c796765;
 const INIT_3 = 0x74656462;
 
 /**
- * HalfSipHash-1-3 with a four-word seed; the result of the last call stands in `lo` and `hi` (both uint32).
+ * HalfSipHash-1-3 with a four-word seed; the result of the last call stands in `lo` and `hi`: both int32, which no
+ * call and no field has to box, as it would half of all uint32.
  */
 export class KeyedHash {
-  // Both start as doubles: one representation for good, so that writing them allocates nothing.
-  lo = 0.5;
-  hi = 0.5;
+  lo = 0;
+  hi = 0;
   readonly #seed0: number;
   readonly #seed1: number;
   readonly #seed2: number;
@@ -27,8 +27,6 @@ export class KeyedHash {
     this.#seed1 = (seed[1] ^ 0xee) | 0; // HalfSipHash marks its 64-bit variant so.
     this.#seed2 = (seed[2] ^ INIT_2) | 0;
     this.#seed3 = (seed[3] ^ INIT_3) | 0;
-    this.lo = 0;
-    this.hi = 0;
   }
 
   /** Hashes the words `from` up to, not including, `to`. */
@@ -71,11 +69,11 @@ export class KeyedHash {
         v0 ^= last;
         v2 ^= 0xee;
       } else if (round === 2) {
-        this.lo = (v1 ^ v3) >>> 0;
+        this.lo = v1 ^ v3;
         v1 ^= 0xdd;
       }
     }
-    this.hi = (v1 ^ v3) >>> 0;
+    this.hi = v1 ^ v3;
   }
 }
 

@@ -23,19 +23,19 @@ import {
 const TUPLE_WORDS = 10;
 const ENTRY_WORDS = 3;
 const FREE = 0;
-const GONE = 0xffffffff;
+const GONE = -1;
 
 export class TupleSet {
   /** Entries that were used, gone ones too: at most half of the room. */
   #used = 0;
-  #entries: Uint32Array;
+  #entries: Int32Array;
   #mask: number;
   readonly #hash = new KeyedHash(Uint32Array.of(0x74, 0x75, 0x70, 0x6c));
   readonly #tuple = new Uint32Array(TUPLE_WORDS);
 
   constructor(flows: number) {
     const size = 2 ** Math.ceil(Math.log2(Math.max(1024, flows * 4)));
-    this.#entries = new Uint32Array(size * ENTRY_WORDS);
+    this.#entries = new Int32Array(size * ENTRY_WORDS);
     this.#mask = size - 1;
   }
 
@@ -86,7 +86,7 @@ export class TupleSet {
   #grow(): void {
     const old = this.#entries;
     const size = (this.#mask + 1) * 2;
-    this.#entries = new Uint32Array(size * ENTRY_WORDS);
+    this.#entries = new Int32Array(size * ENTRY_WORDS);
     this.#mask = size - 1;
     this.#used = 0;
     for (let entry = 0; entry < old.length; entry += ENTRY_WORDS) {

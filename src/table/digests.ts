@@ -38,7 +38,7 @@ export class Digests {
   }
 
   subtract(owner: number, segment: number, lo: number, hi: number): void {
-    this.#change(owner, segment, -1, -lo, -hi);
+    this.#change(owner, segment, -1, -lo | 0, -hi | 0);
   }
 
   /** What `from` has is added to what `to` has; `from` has nothing then. */

@@ -87,7 +87,8 @@ export class SegmentIndex {
 
   /** Adds the slot under the hash that stands in it. */
   add(slot: number): void {
-    const hashLo = this.#slots.words[slot * SLOT_WORDS + WORD_HASH];
+    // int32, as all hashes that are passed on: half of all uint32 would be boxed.
+    const hashLo = this.#slots.words[slot * SLOT_WORDS + WORD_HASH] | 0;
     const segment = hashLo >>> SEGMENT_SHIFT;
     const count = ++this.#counts[segment];
     // At most 3/4 full, so there is always an empty entry to stop at.

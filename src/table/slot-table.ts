@@ -148,12 +148,13 @@ export abstract class SlotTable {
     this.change(slot, (this.slots.bits(slot) & ~(clear & ~MANAGED_BITS)) | (set & ~MANAGED_BITS));
   }
 
+  /** The lanes of the image's hash, int32 as KeyedHash gives them. */
   imageLo(slot: number): number {
-    return this.slots.words[slot * SLOT_WORDS + WORD_IMAGE_LO];
+    return this.slots.words[slot * SLOT_WORDS + WORD_IMAGE_LO] | 0;
   }
 
   imageHi(slot: number): number {
-    return this.slots.words[slot * SLOT_WORDS + WORD_IMAGE_HI];
+    return this.slots.words[slot * SLOT_WORDS + WORD_IMAGE_HI] | 0;
   }
 
   /** True if the owner's stream has said something about the flow. */
@@ -168,12 +169,12 @@ export abstract class SlotTable {
     const segment = this.segmentAt(slot);
     const owner = this.owner(slot);
     if (this.hasImage(slot)) {
-      this.digests.subtract(owner, segment, words[at + WORD_IMAGE_LO], words[at + WORD_IMAGE_HI]);
+      this.digests.subtract(owner, segment, this.imageLo(slot), this.imageHi(slot));
     }
     words[at + WORD_IMAGE_LO] = lo;
     words[at + WORD_IMAGE_HI] = hi;
     if ((lo | hi) !== 0) {
-      this.digests.add(owner, segment, words[at + WORD_IMAGE_LO], words[at + WORD_IMAGE_HI]);
+      this.digests.add(owner, segment, lo, hi);
     }
   }
 

@@ -129,7 +129,7 @@ function check(table: FlowTable, model: TableModel): void {
     expect(table.isUsed(slot)).toBe(true);
     expect(table.bits(slot) & ~USED, `bits of slot ${slot}`).toBe(entry.bits);
     expect(table.owner(slot)).toBe(entry.owner);
-    expect([table.imageLo(slot), table.imageHi(slot)]).toEqual([entry.lo, entry.hi]);
+    expect([table.imageLo(slot), table.imageHi(slot)]).toEqual([entry.lo | 0, entry.hi | 0]);
     const own = recordBytes(table.memory, table.recordAt(slot));
     // The timeout of a tombstone is the audit's to use.
     expect(own.subarray(12)).toEqual(recordBytes(m, at).subarray(12));
