@@ -105,9 +105,9 @@ export class HotStandby {
     this.want(slot);
   }
 
-  /** The kernel's flow has this much left because it was held: no timeout of its own. Seconds. */
+  /** The kernel's flow has this much left because it was held: no timeout of its own. Seconds. Asked of every row. */
   isGiven(slot: number, leftS: number): boolean {
-    return this.times.isGiven(slot, (this.#parts.clock() / 1000) >>> 0, leftS);
+    return this.times.isGiven(slot, (this.#nowMs / 1000) >>> 0, leftS);
   }
 
   /** An audit was clean: no event was lost while it ran, so KERNEL bits are right. */
