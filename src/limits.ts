@@ -78,6 +78,8 @@ export const CONTROL_STREAMS_MAX = 32;
 export const CONTROL_CALL_MS = 10_000;
 /** Time between two progress messages of a long call. Milliseconds. */
 export const PROGRESS_INTERVAL_MS = 100;
+/** Time between two looks at how far a resync is: each costs the daemon a `status`. Milliseconds. */
+export const RESYNC_LOOK_MS = 1000;
 /** Path of a UNIX socket, sun_path less its NUL. Bytes. */
 export const SOCKET_PATH_MAX_BYTES = 107;
 /** A configuration file; the annotated sample is under 8 KiB. Bytes. */

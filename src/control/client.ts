@@ -9,7 +9,7 @@ import {
   setLogVerbosity,
   status,
 } from '@grpc/grpc-js';
-import { CONTROL_CALL_MS, CONTROL_REPLY_MAX_BYTES } from '../limits.js';
+import { CONTROL_CALL_MS, CONTROL_REPLY_MAX_BYTES, RESYNC_LOOK_MS } from '../limits.js';
 import { type BatchSink, ControlError, type ControlErrorKind, type ProgressSink } from './backend.js';
 import type {
   ExpectationsRequest,
@@ -84,8 +84,37 @@ export class ControlClient {
     return this.#long(this.#methods.Verify, {}, onProgress);
   }
 
-  resync(kind: ResyncKind): Promise<ResyncReport> {
-    return this.#short(this.#methods.Resync, { kind });
+  /**
+   * Asks for tables to be brought in step. Reading a large kernel table takes longer than a call may: it is waited for
+   * as long as the daemon goes on answering `status`, which tells how far it is.
+   */
+  async resync(kind: ResyncKind, onProgress: ProgressSink): Promise<ResyncReport> {
+    const report = this.#short(this.#methods.Resync, { kind }, kind !== 'kernel');
+    if (kind !== 'kernel') return report;
+    const ended = new AbortController();
+    const watched = this.#watch(onProgress, ended.signal);
+    try {
+      return await Promise.race([report, watched]);
+    } finally {
+      ended.abort();
+      report.catch(() => undefined);
+    }
+  }
+
+  /** Passes on how far the daemon's activity is; never ends but by the error of a daemon that does not answer. */
+  #watch(onProgress: ProgressSink, ended: AbortSignal): Promise<never> {
+    return new Promise((_, reject) => {
+      const look = async (): Promise<void> => {
+        const { progress } = await this.status();
+        if (progress && !ended.aborted) onProgress(progress);
+      };
+      const timer = setInterval(() => look().catch(stop), RESYNC_LOOK_MS);
+      const stop = (error: unknown): void => {
+        clearInterval(timer);
+        if (!ended.aborted) reject(error);
+      };
+      ended.addEventListener('abort', stop);
+    });
   }
 
   flush(table: FlowTableName): Promise<FlushReport> {

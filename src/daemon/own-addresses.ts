@@ -8,7 +8,7 @@ import { NETLINK_ROUTE, NetlinkSocket } from '../../native/netlink-socket.js';
 import { ReadinessWatcher } from '../../native/readiness.js';
 import { SystemError } from '../../native/system-error.js';
 import { formatAddress } from '../flow/address.js';
-import { LocalFlows } from '../flow/local-flows.js';
+import { hasOtherSource, LocalFlows } from '../flow/local-flows.js';
 import type { Log } from '../flow/log.js';
 import type { Memory } from '../flow/record.js';
 import { ADDRESS_LEFT_MS, ADDRESSES_INTERVAL_MS, OWN_ADDRESSES_MAX } from '../limits.js';
@@ -102,6 +102,8 @@ export class OwnAddresses {
    * destroys the flows of it, so what waits in the socket now is all there is to know.
    */
   hasLeft(m: Memory, at: number): boolean {
+    // Most flows are not translated: they cost no look at the socket.
+    if (!hasOtherSource(m, at)) return false;
     this.#listen();
     if (this.#isOld) this.#refresh();
     return this.local.hasLeft(m, at);

@@ -81,10 +81,9 @@ export class LocalFlows {
 
   /** True if the flow's source is translated to an address that has just left this machine. */
   hasLeft(m: Memory, at: number): boolean {
+    if (!hasOtherSource(m, at)) return false;
     const addr = addressBytes(m, at);
-    const translated = at + offReplyDst(addr);
-    if (isEqual(m, addr, translated, at + OFF_ORIG_SRC)) return false;
-    return (addr === 4 ? this.#left4 : this.#left6).has(m.u32, translated >>> 2);
+    return (addr === 4 ? this.#left4 : this.#left6).has(m.u32, (at + offReplyDst(addr)) >>> 2);
   }
 
   /** True if the flow of the record at `at` begins or ends on this machine, untranslated at that end. */
@@ -101,6 +100,12 @@ export class LocalFlows {
     const set = addr === 4 ? this.#v4 : this.#v6;
     return set.has(m.u32, p >>> 2) || this.#blocks.has(m, addr, p);
   }
+}
+
+/** True if the flow's source is translated to another address. */
+export function hasOtherSource(m: Memory, at: number): boolean {
+  const addr = addressBytes(m, at);
+  return !isEqual(m, addr, at + offReplyDst(addr), at + OFF_ORIG_SRC);
 }
 
 function isEqual(m: Memory, addr: number, p: number, q: number): boolean {

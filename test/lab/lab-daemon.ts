@@ -149,7 +149,7 @@ export class LabDaemon {
     const { runs } = (await this.status()).audit;
     const client = await ControlClient.connect(this.socket);
     // The call is given ten seconds, and on a crowded machine a million flows take more.
-    const asked = client.resync('kernel').catch(() => undefined);
+    const asked = client.resync('kernel', () => undefined).catch(() => undefined);
     try {
       await eventually(`${this.name} has read its kernel`, { withinMs, everyMs: 200 }, async () => {
         const { audit } = await this.status();

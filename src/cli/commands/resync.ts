@@ -23,7 +23,8 @@ Examples:
     )
     .action((kind: ResyncKind) =>
       context.withDaemon(async (client) => {
-        const report = await client.resync(kind);
+        const progress = context.progress();
+        const report = await client.resync(kind, progress.show).finally(progress.end);
         await (context.isJson ? context.json(report) : context.terminal.out(`${report.message}\n`));
         context.exitCode = report.exitCode;
       }),

@@ -86,7 +86,7 @@ describe('calls over the socket', () => {
   test('the short calls reach the backend with their arguments', async () => {
     await serve();
     const it = await client();
-    expect(await it.resync('request')).toEqual({ message: 'request done', exitCode: 0 });
+    expect(await it.resync('request', () => undefined)).toEqual({ message: 'request done', exitCode: 0 });
     expect(await it.flush('external')).toEqual({ flows: 12, message: 'external flushed' });
     expect(await it.verify(() => {})).toEqual(backend.verifyReport);
     await it.setLogLevel('debug');
@@ -128,6 +128,35 @@ describe('calls over the socket', () => {
     backend.error = new TypeError('x is undefined');
     await expect(it.status()).rejects.toMatchObject({ kind: 'failed', message: 'x is undefined' });
     expect(counted.get('control.internal-error')).toBe(1);
+  });
+});
+
+describe('a resync of the kernel', () => {
+  test('is waited for while the daemon answers, and shows how far it is', async () => {
+    const progress = { phase: 'audit: read', done: 5, total: 9 };
+    backend.report = { ...sampleStatus(), progress };
+    await serve();
+    let isSeen = (): void => undefined;
+    backend.reading = new Promise((resolve) => {
+      isSeen = resolve;
+    });
+    const seen: unknown[] = [];
+    const report = await (await client()).resync('kernel', (p) => {
+      seen.push(p);
+      isSeen();
+    });
+    expect(seen[0]).toEqual(progress);
+    expect(report).toEqual({ message: 'kernel done', exitCode: 0 });
+  });
+
+  test('ends with the daemon', async () => {
+    const server = await serve();
+    backend.reading = new Promise(() => undefined);
+    const call = (await client()).resync('kernel', () => undefined);
+    const outcome = expect(call).rejects.toMatchObject({ kind: 'unreachable' });
+    await until(() => backend.asked.length > 0);
+    server.close();
+    await outcome;
   });
 });
 

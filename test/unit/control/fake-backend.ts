@@ -219,8 +219,12 @@ export class FakeBackend implements ControlBackend {
     return this.verifyReport;
   }
 
+  /** What a resync waits for. */
+  reading: Promise<void> = Promise.resolve();
+
   async resync(kind: ResyncKind) {
     this.#note(`resync ${kind}`);
+    await this.reading;
     return { message: `${kind} done`, exitCode: 0 };
   }
 
