@@ -1,5 +1,5 @@
 /** A drill on a real kernel: it changes nothing, and the promote after it does what it said, count for count. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { enterNetNamespace } from '../../native/net-namespace.js';
 import type { FailoverReport, PromoteReport } from '../../src/control/messages.js';
 import { IPS_ASSURED, IPS_SEEN_REPLY } from '../../src/flow/conntrack-enums.js';
@@ -21,10 +21,7 @@ const [CLIENT, SERVER] = ['10.1.0.100', '10.2.0.100'];
 const FTP = { source: CLIENT, destination: SERVER, sourcePort: 900, destinationPort: 21 };
 
 let pair: FirewallPair;
-beforeAll(async () => {
-  pair = await FirewallPair.create();
-});
-afterAll(() => pair?.close());
+afterEach(() => pair?.close());
 
 const make = (fw: FirewallName, ...flows: readonly string[]) =>
   Promise.all(flows.map((flow) => pair.lab.exec(fw, ['conntrack', '-I', '-t', '3000', ...flow.split(' ')])));
@@ -72,6 +69,7 @@ function counts(promote: PromoteReport | null): Partial<PromoteReport> {
 }
 
 test('a drill over a mixed table with conflicts says what the promote after it reports', async () => {
+  pair = await FirewallPair.create();
   const { fw1, fw2, lab } = pair;
   await makeMixedTable(lab, 'fw1', FLOWS);
   await helpFtp(lab, 'fw1');
@@ -117,5 +115,37 @@ test('a drill over a mixed table with conflicts says what the promote after it r
   expect(counts(promote)).toEqual(counts(drill.promote));
   expect((await fw2.status()).lastPromote).toEqual(promote);
   await fw2.cli(['drill']);
+  await fw1.stop();
+});
+
+test('a drill of a hot backup says what the promote after it reports: kept, made anew, refused', async () => {
+  pair = await FirewallPair.create({ config: { failover: { standby: 'hot' } } });
+  const { fw1, fw2, lab } = pair;
+  // A flow of fw2's own holds a port that one of the primary's needs.
+  const nat = (n: number) =>
+    `-p tcp -s 10.1.8.${n} -d ${SERVER} --sport 5000 --dport 80 --state ESTABLISHED ${LIVE}`;
+  await make('fw2', `${nat(9)} --src-nat 10.2.0.254:61003`);
+  await eventually(
+    "it is fw2's own",
+    { withinMs: 10_000 },
+    async () => (await fw2.status()).mirror.flows === 1,
+  );
+  await makeMixedTable(lab, 'fw1', FLOWS);
+  await make('fw1', ...[1, 2, 3].map((n) => `${nat(n)} --src-nat 10.2.0.254:${61_000 + n}`));
+  await eventually('the kernel has them', { withinMs: 15_000 }, async () => {
+    const { standby } = await fw2.status();
+    if (standby.waiting === 0 && standby.held >= FLOWS + 2 && standby.refused > 0) return true;
+    throw new Error(JSON.stringify(standby));
+  });
+  await pair.verified(10_000);
+  const before = await kernelOf('fw2');
+  const { code, stdout } = await fw2.cli(['drill', '--json']);
+  const drill = JSON.parse(stdout) as FailoverReport;
+  expect(await kernelOf('fw2')).toBe(before);
+  expect([code, drill.role]).toEqual([0, 'backup']);
+  expect(drill.promote?.kept).toBeGreaterThanOrEqual(FLOWS);
+  const { promote, exitCode } = await fw2.failover('primary');
+  expect(exitCode).toBe(0);
+  expect(counts(promote)).toEqual(counts(drill.promote));
   await fw1.stop();
 });
