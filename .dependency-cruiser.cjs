@@ -8,7 +8,8 @@ const allowed = {
   channel: ['native'],
   failover: ['table', 'flow'],
   control: ['proto'],
-  cli: ['control', 'kernel', 'flow', 'daemon'],
+  conntrack: ['flow', 'kernel', 'native'],
+  cli: ['control', 'kernel', 'flow', 'daemon', 'conntrack'],
 };
 const folderRules = Object.entries(allowed).map(([folder, below]) => ({
   name: `${folder}-imports-downwards`,

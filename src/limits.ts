@@ -269,3 +269,7 @@ export const AWAY_PRIMARY_S = 10;
 export const AWAY_BACKUP_S = 60;
 /** How long an address that is gone counts as one that left. Milliseconds. */
 export const ADDRESS_LEFT_MS = 10_000;
+/** One line of a file of conntrack commands: the longest, IPv6 with every option, is under 1 KiB. Characters. */
+export const COMMAND_LINE_MAX_BYTES = 8192;
+/** Such a file: two million lines of "-o save". It is read wholly, to be checked before the first line is carried out. */
+export const COMMAND_FILE_MAX_BYTES = 512 << 20;
