@@ -285,7 +285,7 @@ export class CommitWork {
       // Whose flow it is never changes in a life, so to the peers it is another one.
       if (this.has(slot, NO_MASTER)) this.parts.table.setBits(slot, FRESH);
     }
-    if (this.isOwn) forgetId(this.parts.table.memory, this.parts.table.recordAt(slot));
+    forgetId(this.parts.table.memory, this.parts.table.recordAt(slot));
     this.maybeCreated(slot);
     this.inKernel(slot, OUTCOME_KEPT);
   }

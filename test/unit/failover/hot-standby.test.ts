@@ -509,6 +509,23 @@ describe('conflicts', () => {
     expect(node.kernelRecord(tcp(1))).toBeDefined();
   });
 
+  it('a flow made anew by the judge ends like any other: its DESTROY is not taken for that of another life', () => {
+    node.twin.knobs.sameIdRate = 0;
+    node.twin.knobs.helpers = new Set();
+    const slot = node.upsert(fw1, udp(1));
+    node.run();
+    // The id that the audit has read is that of the flow before.
+    node.finish(node.audit('repair'));
+    node.upsert(fw1, udp(1, { helper: 'ftp' }));
+    node.run();
+    const flow = node.twin.find(makeRecord(udp(1)).m, 0);
+    if (flow === undefined) throw new Error('not made anew');
+    expect(node.hot.report).toMatchObject({ replaced: 1 });
+    node.twin.die(flow);
+    node.drain();
+    expect(node.table.bits(slot) & KERNEL).toBe(0);
+  });
+
   it('a full kernel table stops it, is told, and is filled when there is room', () => {
     node.twin.knobs.maxFlows = 100;
     for (let i = 0; i < 300; i++) node.upsert(fw1, tcp(1000 + i));
