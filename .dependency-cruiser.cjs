@@ -7,6 +7,7 @@ const allowed = {
   replication: ['wire', 'table', 'flow'],
   channel: ['native'],
   failover: ['table', 'flow'],
+  library: ['flow', 'kernel', 'native'],
   control: ['proto'],
   conntrack: ['flow', 'kernel', 'native'],
   cli: ['control', 'kernel', 'flow', 'daemon', 'conntrack'],

@@ -12,6 +12,8 @@ export const CHANGE_SLICE_MS = 2;
 export const INJECT_BATCH = 128;
 /** Default receive buffer of the event socket. Bytes; an event takes 1,280 of them. */
 export const EVENT_BUFFER_DEFAULT_BYTES = 64 << 20;
+/** Default receive buffer of a program that listens through the library: 13,000 events, a tenth of a second of a flood. Bytes. */
+export const LIBRARY_EVENT_BUFFER_BYTES = 16 << 20;
 /** Owners ((node, incarnation) pairs) one table knows at a time; one byte a slot. */
 export const OWNERS_MAX = 250;
 /** Flows one table holds unless told otherwise. Address space only: memory is used as flows come. */

@@ -13,6 +13,8 @@ import {
 import { protocolNumber, stateNumber } from './flow-to-record.js';
 import {
   addressBytes,
+  DURABLE_STATUS,
+  findPart,
   type Memory,
   OFF_FAMILY,
   OFF_ORIG_L4,
@@ -27,6 +29,7 @@ import {
   offReplySrc,
   offState,
   offStatus,
+  PART_STATUS_SHOWN,
   PROTO_HAS_STATE,
 } from './record.js';
 import { usesPorts } from './tuple.js';
@@ -51,7 +54,7 @@ export interface FilterOptions {
   /** Protoinfo state, by name; needs `protocol` tcp, sctp or dccp (tcp if there is none). */
   state?: string;
   /** Status names that must all be set; UNREPLIED stands for SEEN_REPLY not set. */
-  status?: string[];
+  status?: readonly string[];
 }
 
 /** An address block as words to mask and compare; `family` 0: any address. */
@@ -88,7 +91,8 @@ class BlockFilter {
   }
 }
 
-function parseMark(text: string): { value: number; mask: number } {
+/** Value and mask of "value" or "value/mask"; throws RangeError. */
+export function parseMark(text: string): { value: number; mask: number } {
   const match = /^(0x[0-9a-f]{1,8}|[0-9]{1,10})(?:\/(0x[0-9a-f]{1,8}|[0-9]{1,10}))?$/i.exec(text);
   const value = match ? Number(match[1]) : -1;
   const mask = match?.[2] === undefined ? 0xffffffff : Number(match[2]);
@@ -111,7 +115,8 @@ function stateNames(protocol: number): readonly string[] {
   return protocol === IPPROTO_DCCP ? DCCP_STATE_NAMES : TCP_STATE_NAMES;
 }
 
-function statusMask(names: string[]): { set: number; clear: number } {
+/** IPS_* bits that must be set and clear for these names; throws RangeError for one that is none. */
+export function statusMask(names: readonly string[]): { set: number; clear: number } {
   let set = 0;
   let clear = 0;
   for (const name of names) {
@@ -144,6 +149,8 @@ export class FlowFilter {
   readonly #state: number;
   readonly #statusSet: number;
   readonly #statusClear: number;
+  /** It asks for bits that a record's own status never has. */
+  readonly #needsShown: boolean;
 
   constructor(options: FilterOptions) {
     this.#family = options.family === undefined ? 0 : options.family === 'ipv6' ? AF_INET6 : AF_INET;
@@ -169,6 +176,7 @@ export class FlowFilter {
     const { set, clear } = statusMask(options.status ?? []);
     this.#statusSet = set;
     this.#statusClear = clear;
+    this.#needsShown = ((set | clear) & ~DURABLE_STATUS) !== 0;
   }
 
   /** True if the record at `at` has everything the filter asks for. */
@@ -180,7 +188,7 @@ export class FlowFilter {
     if (this.#protocol !== -1 && u8[at + OFF_PROTOCOL] !== this.#protocol) return false;
     if (this.#zone !== -1 && u16[(at + OFF_ZONE) >>> 1] !== this.#zone) return false;
     if ((u32[(at + offMark(addr)) >>> 2] & this.#markMask) >>> 0 !== this.#mark) return false;
-    const status = u32[(at + offStatus(addr)) >>> 2];
+    const status = this.#needsShown ? shownStatus(m, at) : u32[(at + offStatus(addr)) >>> 2];
     if ((status & this.#statusSet) !== this.#statusSet || (status & this.#statusClear) !== 0) return false;
     if (this.#state !== -1) {
       if ((u8[at + offProtoBits(addr)] & PROTO_HAS_STATE) === 0) return false;
@@ -204,6 +212,12 @@ export class FlowFilter {
       portMatches(u8, at + offReplyL4(addr) + 2, this.#replyDestinationPort)
     );
   }
+}
+
+/** Status with every bit that the kernel told, where the record has that. */
+function shownStatus(m: Memory, at: number): number {
+  const shown = findPart(m, at, PART_STATUS_SHOWN);
+  return shown >= 0 ? m.u32[(shown + 4) >>> 2] : m.u32[(at + offStatus(addressBytes(m, at))) >>> 2];
 }
 
 /** True if the port (network order) at byte `p` is the wanted one; -1: any. */

@@ -6,7 +6,7 @@ import * as A from './attributes.js';
 import { CONNTRACK_TABLES, ROWS_PER_TABLE } from './compiled-tables.js';
 import * as E from './enums.js';
 import { RequestTemplates } from './request-templates.js';
-import { createStage } from './stage.js';
+import { createStage, STAGE_LABELS } from './stage.js';
 import { unpackRequest } from './unpack.js';
 
 /** Room every request must be given. Bytes; the longest (IPv6, translated both ways, all parts) is under 700. */
@@ -82,7 +82,7 @@ export class CtnetlinkEncoder {
     if (family !== AF_INET && family !== AF_INET6) throw new RangeError(`no such family: ${family}`);
     const flags = E.NLM_F_REQUEST | (verb === OP_CREATE ? E.NLM_F_CREATE | E.NLM_F_EXCL : 0);
     unpackRequest(verb, m, at, this.stage, this.present);
-    this.present[0] &= only;
+    if (only !== -1) this.restrict(only);
     const words = this.words;
     const w = start >>> 2;
     words[w + 1] = type | (flags << 16);
@@ -93,6 +93,15 @@ export class CtnetlinkEncoder {
     words[w] = end - start;
     if (verb === OP_CREATE) this.templates.learn(m, at, words, w, end - start, this.places);
     return end - start;
+  }
+
+  /** Leaves only these attributes. A record has no labels that are all zero, but a change may want them so. */
+  private restrict(only: number): void {
+    const labels = 1 << E.CTA_LABELS;
+    this.present[0] &= only;
+    if ((only & labels) === 0 || (this.present[0] & labels) !== 0) return;
+    this.stage.u32.fill(0, STAGE_LABELS >>> 2, (STAGE_LABELS >>> 2) + 4);
+    this.present[0] |= labels;
   }
 
   /** Writes what is present of table `table` at `p`, ascending by type; returns the end. */

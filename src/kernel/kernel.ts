@@ -1,4 +1,4 @@
-import { EINVAL, EPERM, EPROTONOSUPPORT } from '../../native/libc.js';
+import { EINVAL } from '../../native/libc.js';
 import { SystemError } from '../../native/system-error.js';
 import type { Counters } from '../flow/counters.js';
 import type { EventSink, KernelBatch, KernelPort, RowSink } from '../flow/kernel-port.js';
@@ -10,7 +10,7 @@ import type { EventFilter } from './event-program.js';
 import { EventReader } from './event-reader.js';
 import { ExpectationDumper } from './expectation-dumper.js';
 import { Injector } from './injector.js';
-import { ConntrackMissingError, NetAdminMissingError } from './kernel-error.js';
+import { ConntrackMissingError, explainNoAccess } from './kernel-error.js';
 import { readSysctl, writeSysctl } from './sysctl.js';
 
 export interface KernelOptions {
@@ -24,14 +24,6 @@ export interface KernelOptions {
   readonly filter?: EventFilter;
   readonly counters: Counters;
   readonly log: Log;
-}
-
-/** Says with a typed error why the conntrack table cannot be reached, in the words of what was tried. */
-function explain(operation: string, errno: number, cause?: unknown): SystemError {
-  if (errno === EPERM) return new NetAdminMissingError(operation, errno, cause);
-  if (errno === EPROTONOSUPPORT || errno === EINVAL)
-    return new ConntrackMissingError(operation, errno, cause);
-  return new SystemError(operation, errno, { cause });
 }
 
 /**
@@ -66,7 +58,7 @@ export class Kernel implements KernelPort {
     try {
       injector = new Injector(options.counters);
       const errno = injector.probe();
-      if (errno !== 0) throw explain('ask for conntrack statistics', errno);
+      if (errno !== 0) throw explainNoAccess('ask for conntrack statistics', errno);
       enableEvents(options.log);
       reader = new EventReader({
         bufferBytes: options.eventBufferBytes ?? EVENT_BUFFER_DEFAULT_BYTES,
@@ -86,7 +78,7 @@ export class Kernel implements KernelPort {
       reader?.close();
       injector?.close();
       const isPlain = error instanceof SystemError && error.constructor === SystemError;
-      throw isPlain ? explain(error.operation, error.errno, error) : error;
+      throw isPlain ? explainNoAccess(error.operation, error.errno, error) : error;
     }
   }
 
