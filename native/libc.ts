@@ -136,6 +136,13 @@ export const recvmmsg = library.func(
   'int recvmmsg(int fd, void *vector, uint32_t count, int flags, void *timeout)',
 ) as (fd: number, vector: Uint8Array, count: number, flags: number, timeout: null) => number;
 
+export const sendmmsg = library.func('int sendmmsg(int fd, void *vector, uint32_t count, int flags)') as (
+  fd: number,
+  vector: Uint8Array,
+  count: number,
+  flags: number,
+) => number;
+
 export const inetPton = library.func('int inet_pton(int family, str text, void *address)') as (
   family: number,
   text: string,

@@ -24,6 +24,8 @@ const PROMOTED_WITHIN_MS = 60_000;
 export interface ConntwinOptions {
   /** Keys of `failover`. */
   readonly failover?: Readonly<Record<string, unknown>>;
+  /** The section `security`; frames are not sealed when absent. */
+  readonly security?: unknown;
   /** It is told to take over by keepalived's notify FIFO, not by a command. */
   readonly hasFifo?: boolean;
 }
@@ -35,10 +37,10 @@ export class ConntwinContender implements Contender {
   private readonly fifo: string | undefined;
   private readonly hasGate: boolean;
 
-  constructor(lab: Lab, { failover = {}, hasFifo = false }: ConntwinOptions = {}) {
+  constructor(lab: Lab, { failover = {}, hasFifo = false, security = 'none' }: ConntwinOptions = {}) {
     const [active, backup] = (['fw1', 'fw2'] as const).map((fw) => {
       const vrrp = hasFifo ? { vrrp_fifo: vrrpPaths(lab, fw).fifo, vrrp_name: 'edge' } : {};
-      return new LabDaemon(lab, fw, { failover: { ...failover, ...vrrp } });
+      return new LabDaemon(lab, fw, { security, failover: { ...failover, ...vrrp } });
     });
     this.hasGate = failover.gate === 'drop';
     this.active = active;
@@ -106,8 +108,9 @@ export class ConntwinContender implements Contender {
   }
 
   async longestPauses(): Promise<readonly [number | undefined, number | undefined]> {
-    const statuses = await Promise.all([this.active.status(), this.backup.status()]);
-    const [active, backup] = statuses.map((status) => (status as { loopMaxPauseMs?: number }).loopMaxPauseMs);
+    const ask = (daemon: LabDaemon) =>
+      daemon.pid === undefined ? undefined : daemon.status().then((status) => status.loopMaxPauseMs);
+    const [active, backup] = await Promise.all([ask(this.active), ask(this.backup)]);
     return [active, backup];
   }
 

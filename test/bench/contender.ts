@@ -21,7 +21,7 @@ export interface Contender {
   guarded(): Promise<void>;
   /** Makes the backup take over, as keepalived would; resolves when what it holds is in its kernel. */
   takeOver(): Promise<TakeOver>;
-  /** Longest time its event loop stood still, milliseconds, active and backup; undefined where it does not tell. */
+  /** Longest time its event loop stood still, milliseconds, active and backup; undefined: it does not tell, or was killed. */
   longestPauses(): Promise<readonly [number | undefined, number | undefined]>;
   stop(): Promise<void>;
 }
