@@ -275,3 +275,5 @@ export const ADDRESS_LEFT_MS = 10_000;
 export const COMMAND_LINE_MAX_BYTES = 8192;
 /** Such a file: two million lines of "-o save". It is read wholly, to be checked before the first line is carried out. */
 export const COMMAND_FILE_MAX_BYTES = 512 << 20;
+/** Processes whose names -E remembers between two looks. */
+export const PROCESS_NAMES_MAX = 256;

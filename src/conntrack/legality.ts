@@ -102,6 +102,7 @@ export function judge(judged: Judged): void {
     throw new ParameterError('--any-nat: it stands for --src-nat or --dst-nat: give one of the three');
   }
   judgeMasks(judged);
+  judgeZero(given);
   if (judged.protocol !== undefined) judgeProtocol(judged, protocolSpec(judged.protocol), what);
 }
 
@@ -124,6 +125,16 @@ function judgeMasks({ table, given }: Judged): void {
       throw new ParameterError(`--mask-${end}: it masks the address of --${end}: give that too`);
     }
   }
+}
+
+/** The counters of all flows go to zero, also of those that a filter would hide. */
+function judgeZero(given: ReadonlySet<string>): void {
+  if (!given.has('zero')) return;
+  const filter = [...given].find((name) => !['zero', 'family', 'output', 'nat-range'].includes(name));
+  if (filter === undefined) return;
+  throw new ParameterError(
+    `${spelled(filter)}: it does not go with -z (zero), which takes the counters of all flows: leave one out`,
+  );
 }
 
 /** The tuple must be whole where it names one flow. */

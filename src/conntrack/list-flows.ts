@@ -1,15 +1,16 @@
 /** -L, -D and -U: what walks through a list of the kernel's flows. */
 import { ENOENT, EPERM } from '../../native/libc.js';
 import { errnoName } from '../../native/system-error.js';
-import { AF_INET6 } from '../flow/conntrack-enums.js';
+import { AF_INET6, IPS_FIXED_TIMEOUT } from '../flow/conntrack-enums.js';
 import { DUMP_DONE, DUMP_INTERRUPTED, KernelBatch, OP_DELETE, OP_GET } from '../flow/kernel-port.js';
 import type { Memory } from '../flow/record.js';
 import { usesPorts } from '../flow/tuple.js';
 import type { DumpFilter, DumpList, DumpTuple } from '../kernel/dump-request.js';
 import { Dumper } from '../kernel/dumper.js';
+import { CTA_TIMEOUT } from '../kernel/enums.js';
 import { EXIT_OK, EXIT_OTHER, OperationError } from './errors.js';
 import { FlowChange } from './flow-change.js';
-import { FlowMatch } from './flow-match.js';
+import { FlowMatch, statusOf } from './flow-match.js';
 import { Printer } from './printer.js';
 import type { Run } from './run.js';
 import type { Settings, TupleSettings } from './settings.js';
@@ -139,11 +140,17 @@ export function updateFlows(run: Run, settings: Settings): number {
   const take = (m: Memory, at: number): void => {
     const attributes = change.prepare(m, at);
     if (attributes === 0) return;
-    const errno = run.injector.change(change.m, 0, attributes);
+    // Such a flow's timeout cannot be changed, and the kernel would change the rest and then refuse.
+    const isFixed = (attributes & (1 << CTA_TIMEOUT)) !== 0 && (statusOf(m, at) & IPS_FIXED_TIMEOUT) !== 0;
+    const errno = isFixed ? EPERM : run.injector.change(change.m, 0, attributes);
     if (errno === ENOENT) return;
     if (errno !== 0) {
       failed++;
-      run.say(refused('update a flow', errno).message);
+      run.say(
+        isFixed
+          ? 'a flow with a FIXED_TIMEOUT keeps it: leave -t out'
+          : refused('update a flow', errno).message,
+      );
       return;
     }
     if (batch.isFull) show();

@@ -1,6 +1,7 @@
 /** Shows flows in the form that was asked for, and puts what belongs around them. */
 import { EVENT_DESTROY, EVENT_NEW, EVENT_UPDATE } from '../flow/kernel-port.js';
 import type { Memory } from '../flow/record.js';
+import { ProcessNames } from './process-names.js';
 import type { Run } from './run.js';
 import type { OutputSettings, Settings } from './settings.js';
 import { ascii, type TextBuffer } from './text-buffer.js';
@@ -28,11 +29,14 @@ export class Printer {
   /** Listings are one XML document; what an update or a delete shows are loose elements. */
   readonly #isDocument: boolean;
   readonly #saveLetter: string;
+  readonly #processes = new ProcessNames();
 
   constructor(run: Run, settings: Settings) {
     this.#out = run.out;
     this.#output = settings.output;
-    const labels = settings.labelMap;
+    // What a delete shows has labels only when they are asked for, as in conntrack(8).
+    const hasLabels = settings.letter !== 'D' || settings.output.hasLabels;
+    const labels = hasLabels ? settings.labelMap : undefined;
     this.#text = new TextWriter(run.out, settings.output, labels);
     this.#xml = new XmlWriter(run.out, settings.output, labels);
     this.#isDocument = settings.letter !== 'D' && settings.letter !== 'U';
@@ -69,6 +73,8 @@ export class Printer {
     if (portId !== 0) {
       out.text(' [USERSPACE] portid=');
       out.u32(portId);
+      const name = this.#processes.of(portId, performance.now());
+      if (name !== undefined) out.text(` progname=${name}`);
     }
     out.endLine();
   }

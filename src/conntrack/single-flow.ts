@@ -88,8 +88,9 @@ function writeProtoinfo(out: AttributeWriter, settings: Settings): void {
     } else if (protocol === IPPROTO_SCTP) {
       out.nest(E.CTA_PROTOINFO_SCTP, () => {
         out.u8(E.CTA_PROTOINFO_SCTP_STATE, state);
-        out.u32(E.CTA_PROTOINFO_SCTP_VTAG_ORIGINAL, settings.vtagOriginal ?? 0);
-        out.u32(E.CTA_PROTOINFO_SCTP_VTAG_REPLY, settings.vtagReply ?? 0);
+        // Tags stand in the packets' order in the kernel, and conntrack(8) has always taken and shown their bytes as they are.
+        out.hostU32(E.CTA_PROTOINFO_SCTP_VTAG_ORIGINAL, settings.vtagOriginal ?? 0);
+        out.hostU32(E.CTA_PROTOINFO_SCTP_VTAG_REPLY, settings.vtagReply ?? 0);
       });
     } else if (protocol === IPPROTO_DCCP) {
       out.nest(E.CTA_PROTOINFO_DCCP, () => {

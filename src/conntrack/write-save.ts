@@ -25,10 +25,10 @@ import { statusOf } from './flow-match.js';
 import type { TextBuffer } from './text-buffer.js';
 
 const STATUS_WORDS: readonly (readonly [number, string])[] = [
-  [IPS_ASSURED, 'ASSURED'],
-  [IPS_SEEN_REPLY, 'SEEN_REPLY'],
-  [IPS_FIXED_TIMEOUT, 'FIXED_TIMEOUT'],
   [IPS_EXPECTED, 'EXPECTED'],
+  [IPS_SEEN_REPLY, 'SEEN_REPLY'],
+  [IPS_ASSURED, 'ASSURED'],
+  [IPS_FIXED_TIMEOUT, 'FIXED_TIMEOUT'],
   [IPS_OFFLOAD, 'OFFLOAD'],
   [IPS_HW_OFFLOAD, 'HW_OFFLOAD'],
 ];
@@ -66,6 +66,10 @@ export function writeSave(out: TextBuffer, m: R.Memory, at: number, letter: stri
   writeLayer4(out, m, at, addr, protocol);
 }
 
+/** A tag's bytes as they stand in the kernel, read as a number of this machine: what -I takes again. */
+const asStored = (tag: number): number =>
+  ((tag << 24) | ((tag & 0xff00) << 8) | ((tag >>> 8) & 0xff00) | (tag >>> 24)) >>> 0;
+
 function writeLayer4(out: TextBuffer, m: R.Memory, at: number, addr: number, protocol: number): void {
   const { u8, u32 } = m;
   const original = at + R.OFF_ORIG_L4;
@@ -92,7 +96,8 @@ function writeLayer4(out: TextBuffer, m: R.Memory, at: number, addr: number, pro
   if (state !== undefined) out.text(` --state ${state}`);
   const vtags = protocol === IPPROTO_SCTP ? R.findPart(m, at, R.PART_SCTP_VTAGS) : -1;
   if (vtags >= 0) {
-    out.text(` --orig-vtag ${u32[(vtags + 4) >>> 2]} --reply-vtag ${u32[(vtags + 8) >>> 2]}`);
+    const [first, second] = [u32[(vtags + 4) >>> 2], u32[(vtags + 8) >>> 2]].map(asStored);
+    out.text(` --orig-vtag ${first} --reply-vtag ${second}`);
   }
   if (protocol === IPPROTO_DCCP) {
     const isServer = (u8[at + R.offProtoBits(addr)] & R.PROTO_ROLE_SERVER) !== 0;
