@@ -13,16 +13,22 @@ import { describeMachine } from './machine.js';
 import { measureRounds } from './measurements.js';
 import { plainTable } from './outcome-table.js';
 import { hasConntrackd, type Part, type Sizes } from './part.js';
+import { BULK } from './parts/bulk.js';
 import { CONNECTIONS } from './parts/connections.js';
 import { EVENTS } from './parts/events.js';
+import { GROWTH } from './parts/growth.js';
+import { IDLE } from './parts/idle.js';
+import { LATENCY } from './parts/latency.js';
+import { RATE } from './parts/rate.js';
+import { REPAIR } from './parts/repair.js';
 import { TABLE } from './parts/table.js';
 import { type BenchReport, writePage, writeResults } from './performance-page.js';
 import { reasonOf } from './reasons.js';
 
-const PARTS: readonly Part[] = [EVENTS, CONNECTIONS, TABLE];
+const PARTS: readonly Part[] = [EVENTS, TABLE, CONNECTIONS, RATE, LATENCY, BULK, REPAIR, IDLE, GROWTH];
 const PART_NAMES = PARTS.map(({ name }) => name);
-/** In the quick run nothing is measured of them. */
-const FULL_ONLY: readonly string[] = [];
+/** In the quick run nothing is measured of them, unless they are asked for. */
+const FULL_ONLY: readonly string[] = [REPAIR.name, GROWTH.name];
 
 const FULL: Sizes = {
   burst: 300_000,
@@ -31,7 +37,7 @@ const FULL: Sizes = {
   connectionRates: [1000, 5000, 20_000],
   growth: [10_000, 100_000, 300_000, 1_000_000, 2_000_000],
 };
-const QUICK: Sizes = { ...FULL, burst: 150_000, seconds: 4, growth: [] };
+const QUICK: Sizes = { ...FULL, burst: 150_000, seconds: 4, growth: [10_000, 100_000, 1_000_000] };
 const TINY: Sizes = { burst: 5000, full: 10_000, seconds: 1, connectionRates: [500], growth: [5000] };
 const FULL_ROUNDS = 5;
 

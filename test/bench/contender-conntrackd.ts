@@ -145,6 +145,10 @@ export class ConntrackdContender implements Contender {
     };
   }
 
+  async verify(): Promise<boolean> {
+    return true;
+  }
+
   async longestPauses(): Promise<readonly [undefined, undefined]> {
     return [undefined, undefined];
   }

@@ -107,6 +107,10 @@ export class ConntwinContender implements Contender {
     });
   }
 
+  async verify(): Promise<boolean> {
+    return (await this.active.verify()).exitCode === 0;
+  }
+
   async longestPauses(): Promise<readonly [number | undefined, number | undefined]> {
     const ask = (daemon: LabDaemon) =>
       daemon.pid === undefined ? undefined : daemon.status().then((status) => status.loopMaxPauseMs);

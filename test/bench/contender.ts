@@ -21,6 +21,8 @@ export interface Contender {
   guarded(): Promise<void>;
   /** Makes the backup take over, as keepalived would; resolves when what it holds is in its kernel. */
   takeOver(): Promise<TakeOver>;
+  /** Whether the active side can prove that its mirror is its kernel's table; true where it has no such proof. */
+  verify(): Promise<boolean>;
   /** Longest time its event loop stood still, milliseconds, active and backup; undefined: it does not tell, or was killed. */
   longestPauses(): Promise<readonly [number | undefined, number | undefined]>;
   stop(): Promise<void>;

@@ -33,6 +33,7 @@ export interface LatencyAnswer {
   readonly missing: number;
   readonly p50: number;
   readonly p99: number;
+  readonly p999: number;
   readonly max: number;
 }
 
@@ -108,8 +109,8 @@ function answer({ first, count, startNs, perSecond }: LatencyQuestion): LatencyA
     .map((at, i) => (at - start - (i / perSecond) * 1e9) / 1e6)
     .filter((ms) => !Number.isNaN(ms))
     .sort();
-  const [p50, p99, max] = [0.5, 0.99, 1].map((p) => percentile(latencies, p));
-  return { missing: count - latencies.length, p50, p99, max };
+  const [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1].map((p) => percentile(latencies, p));
+  return { missing: count - latencies.length, p50, p99, p999, max };
 }
 
 if (what === 'replica') await startReplica();

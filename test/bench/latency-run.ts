@@ -1,7 +1,7 @@
 /**
  * From the moment a flow is due to be created on the active node until the backup has it: open loop, one machine, one
- * clock. Conntwin's end is the record in the replica; conntrackd's, which tells nobody of its cache, the flow in the
- * backup's kernel with the external cache off.
+ * clock. Hot, its end is the flow in the backup's kernel, which both can do (conntrackd: without the external cache).
+ * Conntwin's cold end is the record in the replica; conntrackd tells nobody of its cache.
  */
 import type { ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -12,12 +12,25 @@ import type { ScheduledReport } from '../lab/flow-generator.js';
 import { Lab } from '../lab/lab.js';
 import { LabDaemon } from '../lab/lab-daemon.js';
 import { program } from '../lab/program.js';
-import { ConntrackdContender } from './contender-conntrackd.js';
+import type { Contender } from './contender.js';
+import { CpuMeter } from './cpu-meter.js';
 import type { LatencyAnswer, LatencyQuestion } from './latency-receiver-program.js';
+import { contenderOf } from './part.js';
 
 /** A measured rate: latencies in milliseconds, and how late the generator itself was at worst. */
 export interface LatencyResult extends LatencyAnswer {
   readonly lateMs: number;
+  /** Microseconds of CPU for each flow, both nodes; NaN where the backup is the receiver itself. */
+  readonly cpuMicros: number;
+}
+
+/** Who is measured, and how its backup stands by. */
+export type LatencySubject = 'conntrackd hot' | 'conntwin hot' | 'conntwin cold';
+
+/** The far end, and the processes whose CPU is measured. */
+interface Subject {
+  readonly receiver: Receiver;
+  readonly pids: readonly number[];
 }
 
 /** Flows before the measurement: compilers warm up. They come at the highest rate that is measured. */
@@ -48,7 +61,7 @@ class Receiver {
 
 /** Measures each rate for so many seconds. */
 export async function measureLatency(
-  contender: 'conntrackd' | 'conntwin',
+  contender: LatencySubject,
   rates: readonly number[],
   seconds: number,
   onStep: (text: string) => void,
@@ -58,9 +71,14 @@ export async function measureLatency(
   const lab = await Lab.create({ flows });
   try {
     onStep(`${contender}: start`);
-    const receiver = await (contender === 'conntwin'
-      ? startConntwin(lab, flows)
-      : startConntrackd(lab, flows));
+    const { receiver, pids } = await (contender === 'conntwin cold'
+      ? startCold(lab, flows)
+      : startHot(
+          contenderOf(contender === 'conntwin hot' ? 'conntwin' : 'conntrackd', lab, true),
+          lab,
+          flows,
+        ));
+    const meter = new CpuMeter(() => pids);
     await generate(lab, 'fw1', 'create', warm, { perSecond: Math.max(...rates) });
     await pause(SETTLE_MS);
     const results = new Map<number, LatencyResult>();
@@ -68,11 +86,14 @@ export async function measureLatency(
     for (const perSecond of rates) {
       onStep(`${contender}: ${perSecond} creations/s for ${seconds} s`);
       const count = perSecond * seconds;
+      meter.lap();
       const argv = [...program(GENERATOR_PROGRAM), 'schedule', ...[count, first, perSecond].map(String)];
       const report = JSON.parse(await lab.exec('fw1', argv)) as ScheduledReport;
       await pause(SETTLE_MS);
       const answer = await receiver.ask({ first, count, startNs: report.startNs, perSecond });
-      results.set(perSecond, { ...answer, lateMs: report.lateMs });
+      const spent = meter.lap().reduce((sum, { total }) => sum + total, 0);
+      const cpuMicros = pids.length > 0 ? spent / count : Number.NaN;
+      results.set(perSecond, { ...answer, lateMs: report.lateMs, cpuMicros });
       first += count;
     }
     return results;
@@ -81,7 +102,7 @@ export async function measureLatency(
   }
 }
 
-async function startConntwin(lab: Lab, flows: number): Promise<Receiver> {
+async function startCold(lab: Lab, flows: number): Promise<Subject> {
   const active = new LabDaemon(lab, 'fw1');
   await active.start();
   await active.failover('primary');
@@ -89,11 +110,10 @@ async function startConntwin(lab: Lab, flows: number): Promise<Receiver> {
   await eventually('the receiver has a proven replica', { withinMs: 15_000 }, async () => {
     return (await active.status()).peers.some((peer) => peer.verdict === 'proven');
   });
-  return receiver;
+  return { receiver, pids: [] };
 }
 
-async function startConntrackd(lab: Lab, flows: number): Promise<Receiver> {
-  const contender = new ConntrackdContender(lab, { isHot: true });
+async function startHot(contender: Contender, lab: Lab, flows: number): Promise<Subject> {
   await contender.start();
-  return Receiver.start(lab, 'kernel', flows);
+  return { receiver: await Receiver.start(lab, 'kernel', flows), pids: contender.pids() };
 }

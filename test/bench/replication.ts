@@ -70,8 +70,8 @@ async function bulk(options: BenchOptions, say: (text: string) => void): Promise
 async function latency(options: BenchOptions, say: (text: string) => void): Promise<Row[]> {
   const rates = options.rates.split(',').map(Number);
   const seconds = Number(options.seconds);
-  const theirs = await measureLatency('conntrackd', rates, seconds, say);
-  const ours = await measureLatency('conntwin', rates, seconds, say);
+  const theirs = await measureLatency('conntrackd hot', rates, seconds, say);
+  const ours = await measureLatency('conntwin cold', rates, seconds, say);
   return rates.flatMap((rate) => {
     const [conntrackd, conntwin] = [theirs.get(rate)!, ours.get(rate)!];
     const row = (name: string, key: keyof typeof conntwin, digits: number, limit?: string): Row => ({
