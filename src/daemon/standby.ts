@@ -36,12 +36,13 @@ export class Standby {
 
   /** It has something to do now, though nothing came, and needs the events for that. */
   isAtWork(now: number): boolean {
-    return this.purger.isRunning || (this.hot?.isAtWork(now) ?? false);
+    const isDeleting = this.#helped?.isWaiting ?? false;
+    return isDeleting || this.purger.isRunning || (this.hot?.isAtWork(now) ?? false);
   }
 
   /** Something was begun that goes on when the event queue was read to empty. */
   get isWaiting(): boolean {
-    return this.purger.isRunning || (this.hot?.isWaiting ?? false);
+    return this.purger.isRunning || (this.hot?.isWaiting ?? this.#helped?.isWaiting ?? false);
   }
 
   /**
@@ -81,6 +82,7 @@ export class Standby {
   /** At every turn: what must not stay in a backup's kernel. */
   clear(now: number): void {
     if (this.#core.role !== 'primary' && !this.#isChanging) this.#helped?.step(now);
+    else this.#helped?.clear();
   }
 
   get #isChanging(): boolean {
@@ -93,6 +95,6 @@ export class Standby {
     if (this.#isChanging) return 'idle';
     this.purger.step(now);
     const hot = this.hot?.step(now) ?? 'idle';
-    return hot === 'idle' && this.purger.isRunning ? 'wait' : hot;
+    return hot === 'idle' && this.isWaiting ? 'wait' : hot;
   }
 }

@@ -4,18 +4,24 @@
  * sequence numbers adjusted, by what was right then: the line that slips through arrives with its head cut off, and the
  * connection is spoilt before the commit creates its flow anew. So such flows do not stay: a cold backup deletes them
  * as soon as they are another's, and the packet that comes too early is dropped and sent again.
+ *
+ * The kernel is asked for the ct id, then the event queue is read to empty, then the flow is deleted: a life that began
+ * here in between is known by then, and stays.
  */
 import { KernelBatch, type KernelPort, OP_DELETE, OP_GET } from '../flow/kernel-port.js';
 import { keyEqual } from '../flow/merge.js';
 import { SEQADJ_BATCH } from '../limits.js';
 import type { FlowTable } from '../table/flow-table.js';
 import { DEAD, INJECTING, KERNEL, OWNER_UNCLASSIFIED, PENDING, SHADOW } from '../table/slot-bits.js';
+import { ENOENT } from './errno.js';
+import type { Emptied } from './ports.js';
 
 export interface HeldHelpedParts {
   readonly kernel: KernelPort;
   readonly table: FlowTable;
   /** EventRules: our own delete is not heard as an event. */
   readonly rules: { gone(slot: number): void };
+  readonly emptied: Emptied;
 }
 
 /** Time between two looks at the list. Milliseconds. */
@@ -29,6 +35,7 @@ export class HeldHelped {
   readonly #parts: HeldHelpedParts;
   readonly #asked = new KernelBatch(SEQADJ_BATCH);
   readonly #deletes = new KernelBatch(SEQADJ_BATCH);
+  #emptiedBefore = 0;
   #at = 0;
   #nextAt = 0;
 
@@ -36,7 +43,16 @@ export class HeldHelped {
     this.#parts = parts;
   }
 
+  /** What was asked for waits until the events were read. */
+  get isWaiting(): boolean {
+    return this.#deletes.count > 0;
+  }
+
   step(nowMs: number): void {
+    if (this.isWaiting) {
+      if (this.#parts.emptied() !== this.#emptiedBefore) this.#delete();
+      return;
+    }
     const { helped } = this.#parts.table;
     if (nowMs < this.#nextAt || helped.length === 0) return;
     this.#nextAt = nowMs + INTERVAL_MS;
@@ -45,32 +61,55 @@ export class HeldHelped {
       if (this.#at >= helped.length) this.#at = 0;
       this.#add(helped.slotAt(this.#at++));
     }
-    if (asked.count > 0) this.#delete();
+    if (asked.count > 0) this.#ask();
+  }
+
+  /** Forgets what was asked: a change of role has begun. */
+  clear(): void {
+    this.#deletes.clear();
   }
 
   #add(slot: number): void {
     const { table } = this.#parts;
-    if (!table.isUsed(slot) || table.owner(slot) <= OWNER_UNCLASSIFIED) return;
-    if ((table.bits(slot) & (KERNEL | UNWANTED)) !== KERNEL) return;
-    const at = table.recordAt(slot);
-    if (table.helped.has(slot, at)) this.#asked.add(OP_GET, slot, table.memory, at);
+    if (this.#isHeld(slot)) this.#asked.add(OP_GET, slot, table.memory, table.recordAt(slot));
   }
 
-  /** By key and id, as the kernel shows it. */
-  #delete(): void {
-    const { kernel, table, rules } = this.#parts;
+  #isHeld(slot: number): boolean {
+    const { table } = this.#parts;
+    if (!table.isUsed(slot) || table.owner(slot) <= OWNER_UNCLASSIFIED) return false;
+    if ((table.bits(slot) & (KERNEL | UNWANTED)) !== KERNEL) return false;
+    return table.helped.has(slot, table.recordAt(slot));
+  }
+
+  #ask(): void {
+    const { kernel, table, rules, emptied } = this.#parts;
     const asked = this.#asked;
-    const deletes = this.#deletes;
     kernel.execute(asked);
     for (let i = 0; i < asked.count; i++) {
       const slot = asked.tag[i];
       const found = asked.foundAt[i];
+      // A dump that was read ahead has shown what was gone by then (F10).
+      if (asked.errno[i] === ENOENT) rules.gone(slot);
       if (found < 0 || !keyEqual(table.memory, table.recordAt(slot), asked.found, found)) continue;
-      deletes.add(OP_DELETE, slot, asked.found, found);
+      this.#deletes.add(OP_DELETE, slot, asked.found, found);
     }
     asked.clear();
-    if (deletes.count === 0) return;
-    kernel.execute(deletes);
+    this.#emptiedBefore = emptied();
+  }
+
+  /** By key and id, as the kernel showed it; what became something else meanwhile is left alone. */
+  #delete(): void {
+    const { kernel, table, rules } = this.#parts;
+    const asked = this.#deletes;
+    const deletes = this.#asked;
+    for (let i = 0; i < asked.count; i++) {
+      const slot = asked.tag[i];
+      const isSame =
+        this.#isHeld(slot) && keyEqual(table.memory, table.recordAt(slot), asked.memory, asked.at[i]);
+      if (isSame) deletes.add(OP_DELETE, slot, asked.memory, asked.at[i]);
+    }
+    asked.clear();
+    if (deletes.count > 0) kernel.execute(deletes);
     for (let i = 0; i < deletes.count; i++) if (deletes.errno[i] === 0) rules.gone(deletes.tag[i]);
     deletes.clear();
   }

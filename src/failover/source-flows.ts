@@ -100,6 +100,10 @@ export class SourceFlows {
     if (this.isSource[owner] === 1) {
       if ((bits & SHADOW) !== 0) this.#resolve(slot);
       else if (table.hasImage(slot)) this.#takeLate(slot);
+    } else if (owner === OWNER_SELF && (bits & (SHADOW | PENDING)) === (SHADOW | PENDING)) {
+      // Somebody spoke of it after `mark` had passed, and hid it before it was own: it was not committed.
+      table.clearBits(slot, SHADOW);
+      this.#work.pend(slot);
     } else if (owner === OWNER_SELF && (bits & (SHADOW | PENDING)) === 0) {
       if ((bits & KERNEL) === 0) this.#work.pend(slot);
       else if (!table.hasImage(slot)) table.markDirty(slot);

@@ -11,7 +11,7 @@
 import { writeMasterKey } from '../flow/expectation.js';
 import { allocateMemory, type Memory } from '../flow/record.js';
 import { PEERS_MAX, SLICE_BUDGET_MS } from '../limits.js';
-import { DEAD, DIRTY, OWNER_SELF, TOUCHED } from '../table/slot-bits.js';
+import { DEAD, DIRTY, INJECTING, OWNER_SELF, PENDING, TOUCHED } from '../table/slot-bits.js';
 import { bytesEqual, INCARNATION_BYTES } from '../wire/frame.js';
 import type { Seed } from '../wire/op-writer.js';
 import type { FrameRing } from './frame-ring.js';
@@ -287,8 +287,8 @@ export class Declarations {
       return;
     }
     if (table.hasImage(slot) && (bits & DIRTY) === 0 && table.changedAt(slot) <= y.stamp) {
-      // What touched it here was before the cut.
-      table.clearBits(slot, TOUCHED);
+      // What touched it here was before the cut, and a promote that was stopped owes it nothing any more.
+      table.clearBits(slot, TOUCHED | PENDING | INJECTING);
       table.setOwner(slot, y.peer.owner);
       return;
     }

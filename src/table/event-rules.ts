@@ -120,7 +120,7 @@ export class EventRules implements EventSink {
     }
     const slot = this.#table.find(m, at);
     if (kind === EVENT_DESTROY) this.#destroyed(slot, m, at, portId);
-    else if (slot >= 0 && (this.#table.bits(slot) & PENDING) !== 0) this.#waits(slot, kind);
+    else if (slot >= 0 && (this.#table.bits(slot) & PENDING) !== 0) this.#waits(slot, kind, m, at);
     else if (kind === EVENT_NEW) this.#created(slot, m, at);
     else this.#updated(slot, m, at, seen);
   }
@@ -153,7 +153,9 @@ export class EventRules implements EventSink {
    * The flow waits for its commit: its record is what a peer said, and must not be lost over what the kernel picked
    * up meanwhile. The commit asks the kernel and judges between the two.
    */
-  #waits(slot: number, kind: number): void {
+  #waits(slot: number, kind: number, m: Memory, at: number): void {
+    // The DESTROY of the life that the kernel has now must be known by its id, whatever becomes of the commit.
+    copyId(m, at, this.#table.memory, this.#table.recordAt(slot));
     this.#table.setBits(slot, kind === EVENT_NEW ? KERNEL | TOUCHED | FRESH : KERNEL | TOUCHED);
     this.#note(slot);
   }

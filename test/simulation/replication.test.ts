@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { PENDING } from '../../src/table/slot-bits.js';
 import { NO_FAULTS } from './network-twin.js';
 import { SimCluster, type SimNode } from './replication-harness.js';
 
@@ -345,6 +346,8 @@ describe('a takeover', () => {
     for (let n = 0; n < 20; n++) a.update(n, 9); // not said when b cut
     cluster.run(20);
     expect(a.mirror().size).toBe(400);
+    // Left by a promote of a that was stopped.
+    for (let slot = 0; slot < a.table.slotLimit; slot++) a.table.setBits(slot, PENDING);
     a.replicator.setRole('backup', 2);
     cluster.runUntil(() => a.events.some((e) => e.type === 'yielded'), 1000, 'a yielded');
     quiet(cluster, 10_000);
@@ -354,6 +357,10 @@ describe('a takeover', () => {
     // Held: in a's kernel, and b's word.
     expect(a.replica(bOfA.owner).size).toBe(400);
     expect(a.table.kernelCount).toBe(400);
+    for (let slot = 0; slot < a.table.slotLimit; slot++) {
+      if (a.table.isUsed(slot) && a.table.owner(slot) === bOfA.owner)
+        expect(a.table.bits(slot) & PENDING).toBe(0);
+    }
     expect(b.mirror().size).toBe(400);
     expect(b.conflicts.length).toBeGreaterThanOrEqual(20);
   });

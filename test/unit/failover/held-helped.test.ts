@@ -6,7 +6,7 @@ import {
   IPS_SRC_NAT,
   TCP_CONNTRACK_ESTABLISHED,
 } from '../../../src/flow/conntrack-enums.js';
-import { KERNEL } from '../../../src/table/slot-bits.js';
+import { KERNEL, OWNER_SELF } from '../../../src/table/slot-bits.js';
 import { FailoverNode, type TestPeer } from '../../simulation/failover-node.js';
 import { type FlowDescription, makeRecord } from '../../simulation/record-maker.js';
 
@@ -45,8 +45,10 @@ function held(flow: FlowDescription): number {
 describe('flows with a helper that a backup holds from its own tenure', () => {
   it('are deleted, and stay in the replica', () => {
     const slots = Array.from({ length: 200 }, (_, i) => held(control(1000 + i)));
-    for (let i = 0; i < 3; i++) helped.step((i + 1) * 100);
-    node.drain();
+    for (let i = 0; i < 6; i++) {
+      helped.step((i + 1) * 100);
+      node.drain();
+    }
     expect(node.twin.flows.count).toBe(0);
     for (const slot of slots) {
       expect(node.table.bits(slot) & KERNEL).toBe(0);
@@ -55,12 +57,37 @@ describe('flows with a helper that a backup holds from its own tenure', () => {
     }
   });
 
+  it('stay if another life of theirs began here when the kernel was about to be asked', () => {
+    const slot = held(control(1));
+    // Its end and the new life are told after the question, which shows the new life's id.
+    const flow = node.twin.find(makeRecord(control(1)).m, 0);
+    if (flow !== undefined) node.twin.die(flow);
+    node.twin.born(makeRecord(control(1)).m, 0);
+    helped.step(100);
+    expect(node.twin.flows.count).toBe(1);
+    node.drain();
+    helped.step(200);
+    expect(node.twin.flows.count).toBe(1);
+    expect(node.table.owner(node.table.find(makeRecord(control(1)).m, 0))).toBe(OWNER_SELF);
+    expect(node.table.owner(slot)).toBe(peer.owner);
+  });
+
+  it('are not called held when the kernel says that it has none', () => {
+    const slot = node.hear(peer, control(1), KERNEL);
+    helped.step(100);
+    expect(node.table.bits(slot) & KERNEL).toBe(0);
+    expect(node.table.hasImage(slot)).toBe(true);
+  });
+
   it('are left alone if they are own, have no helper, or are not translated', () => {
     node.twin.born(makeRecord(control(1)).m, 0);
     node.drain();
     held(control(2, { helper: undefined }));
     held(control(3, { status: IPS_SEEN_REPLY | IPS_ASSURED, reply: undefined }));
-    helped.step(100);
+    for (const at of [100, 200]) {
+      helped.step(at);
+      node.drain();
+    }
     expect(node.twin.flows.count).toBe(3);
   });
 });

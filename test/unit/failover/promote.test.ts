@@ -231,6 +231,23 @@ describe('a promote', () => {
     expect(node.difference()).toBeUndefined();
   });
 
+  it('commits a flow that a backup speaks of between the first look at it and the takeover', () => {
+    node.hear(peer, tcp(1));
+    const other = node.addPeer('fw3', { role: 'backup', primaryTerm: 0, isAlive: true });
+    let isSaid = false;
+    const leaves = () => {
+      if (!isSaid) node.hear(other, tcp(1, { mark: 9 }));
+      isSaid = true;
+      return { sources: [] };
+    };
+    const promotion = node.promotion({ leaves });
+    node.finish(promotion);
+    expect(promotion.report).toMatchObject({ total: 1, committed: 1 });
+    expect(node.kernelRecord(tcp(1))).toBeDefined();
+    expect(node.table.owner(node.slotOf(tcp(1)))).toBe(OWNER_SELF);
+    expect(node.difference()).toBeUndefined();
+  });
+
   it('lets a live flow that was born here meanwhile live, and replaces one that has seen one packet', () => {
     node.hear(peer, nat(1, 7001));
     node.hear(peer, nat(2, 7002));

@@ -319,6 +319,14 @@ describe('a DESTROY', () => {
     expect(bits(waiting)).toBe(bit.PENDING | bit.TOUCHED);
   });
 
+  it('of a life that began over a flow that waits for its commit is known by its id', () => {
+    const waiting = table.insert(flow({ id: 1 }).m, 0, OWNER_SELF, bit.PENDING);
+    send(EVENT_NEW, flow({ id: 2 }));
+    expect(bits(waiting) & bit.KERNEL).toBe(bit.KERNEL);
+    send(EVENT_DESTROY, flow({ id: 2 }));
+    expect(bits(waiting) & bit.KERNEL).toBe(0);
+  });
+
   it('of an unclassified flow removes it with its image', () => {
     const found = table.insert(flow().m, 0, OWNER_UNCLASSIFIED, bit.KERNEL);
     table.setImage(found, 1, 1);
