@@ -201,9 +201,10 @@ export class Core {
     this.rules.away.step(Math.floor(now / 1000));
     this.seqadj.step(now);
     this.standby.clear(now);
-    const job = this.jobs.step(now);
-    // What this kernel did by itself is known only when the events were read to empty.
+    // What this kernel did by itself is known only when the events were read to empty. Before the job: the row of an audit
+    // shows what no event has told yet.
     const standby = isAsked && !hasEvents ? this.standby.step(now) : this.standby.isWaiting ? 'wait' : 'idle';
+    const job = this.jobs.step(now);
     const sequence = this.replicator.sequence;
     this.replicator.isRepairDeferred = this.jobs.current?.priority === PRIORITY_CHANGE;
     const hasMore = this.replicator.flush(now);

@@ -34,10 +34,15 @@ export function checkKernel(
     seen++;
     const key = keyText(row, 0);
     if (!isShown) throw new Violation(4, `${who}: the kernel has ${showText(key)}, the table does not`);
-    if (table.owner(slot) > OWNER_UNCLASSIFIED) continue;
+    // What it keeps for another node is that one's word, as old as it is.
+    if (table.owner(slot) > OWNER_UNCLASSIFIED || isLending) continue;
     if (durableEqual(table.memory, table.recordAt(slot), row, 0)) continue;
     const mine = showText(durableText(table.memory, table.recordAt(slot)));
-    throw new Violation(4, `${who}: the mirror has ${mine}, the kernel ${showText(durableText(row, 0))}`);
+    const bits = table.bits(slot);
+    throw new Violation(
+      4,
+      `${who}: the mirror has ${mine} (bits ${bits}), the kernel ${showText(durableText(row, 0))}`,
+    );
   }
   const extra = table.kernelCount - seen - corpses;
   if (extra !== 0) {
