@@ -43,6 +43,8 @@ interface Waiting {
   readonly term: number;
   /** Only the demote is missing. */
   readonly isDue: boolean;
+  /** Whoever takes over has all of this node's tenure then. */
+  readonly endsTenure: boolean;
 }
 
 interface Yield {
@@ -132,7 +134,7 @@ export class Declarations {
     if (waiting === undefined || !waiting.isDue) return;
     this.#waiting = undefined;
     waiting.peer.absorbedUntil = 0;
-    this.#begin(waiting.peer, waiting.cut, waiting.stamp);
+    this.#begin(waiting.peer, waiting.cut, waiting.stamp, waiting.endsTenure);
   }
 
   /** Goes on with giving away own slots for about a millisecond. True when it has just ended. */
@@ -166,12 +168,13 @@ export class Declarations {
       stage === 'asked' && cut === 0
         ? (this.#taken.get(peer.node) ?? Number.NaN)
         : this.#ring.stampOf(cut, this.#sequence());
+    const endsTenure = stage === 'done' || stage === 'whole';
     if (stage !== 'begun' && self.role !== 'primary') {
       this.#waiting = undefined;
-      this.#begin(peer, cut, stamp);
+      this.#begin(peer, cut, stamp, endsTenure);
       return;
     }
-    this.#waiting = { peer, cut, stamp, term, isDue: stage !== 'begun' };
+    this.#waiting = { peer, cut, stamp, term, isDue: stage !== 'begun', endsTenure };
     // Its image is our own flows, which this node gives it in a moment: not worth a bulk.
     peer.absorbedUntil = self.ports.now() + ABSORBED_MS;
   }
@@ -250,7 +253,11 @@ export class Declarations {
   }
 
   /** `stamp` -Infinity: all is said again; NaN: nothing was taken from the peer, so nothing goes back. */
-  #begin(peer: Peer, cut: number, stamp: number): void {
+  #begin(peer: Peer, cut: number, stamp: number, endsTenure: boolean): void {
+    if (endsTenure && this.#self.openTenure > 0) {
+      this.#self.openTenure = 0;
+      this.#self.isTenureSoon = true;
+    }
     const sequence = this.#sequence();
     const { table, log } = this.#self.ports;
     log('info', 'a peer took over flows of this node', { node: peer.node, cut, sequence });

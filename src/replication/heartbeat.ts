@@ -139,6 +139,7 @@ export class Heartbeats {
       peer.theirApplied = mine.applied;
       peer.lastAdvance = now;
       this.#self.isMarkSoon = true;
+      if (this.#self.openTenure > 0) this.#self.isTenureSoon = true;
     } else this.#window.noteAck(peer, mine.applied, this.#sequence(), now);
     if (mine.verdictAt > this.#sequence()) return;
     peer.theirVerdict = VERDICTS[mine.verdict] ?? 'unknown';

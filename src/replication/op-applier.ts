@@ -19,7 +19,7 @@ import type { Declarations } from './declarations.js';
 import { ExpectationsIn } from './expectations-in.js';
 import { applyDelete, applyUpsert } from './ownership.js';
 import type { Peer } from './peer.js';
-import { ROLES, STAGES } from './ports.js';
+import { OPEN_TENURE, ROLES, STAGES } from './ports.js';
 import { RepairJudge } from './repair-judge.js';
 import type { Self } from './self.js';
 
@@ -147,12 +147,14 @@ export class OpApplier {
   }
 
   #role(peer: Peer): void {
-    const role = ROLES[this.#ops.role];
-    if (role === undefined || !this.#self.seeTerm(this.#ops.term)) {
+    const { role, term } = this.#ops;
+    if ((role !== OPEN_TENURE && ROLES[role] === undefined) || !this.#self.seeTerm(term)) {
       this.#self.ports.counters.count('op.role');
       return;
     }
-    setPeerRole(this.#self, peer, role, this.#ops.term);
+    if (role === OPEN_TENURE && term === 0) peer.wasPrimary = false;
+    else if (role === OPEN_TENURE) claimTenure(peer, term);
+    else setPeerRole(this.#self, peer, ROLES[role], term);
   }
 }
 
@@ -161,10 +163,19 @@ export function setPeerRole(self: Self, peer: Peer, role: Peer['role'], term: nu
   const isNews = peer.role !== role || peer.term !== term;
   peer.role = role;
   peer.term = term;
-  if (role === 'primary') {
-    // A tenure that was absorbed stays so: a primary in the same term still has to hear of it.
-    if (term > peer.primaryTerm) peer.wasPrimary = true;
-    peer.primaryTerm = Math.max(peer.primaryTerm, term);
-  }
+  if (role === 'primary') noteTenure(peer, term);
   if (isNews) self.tell('role', peer);
+}
+
+/** Its flows are still its own, whoever said that they were taken over: it has not heard of that. */
+function claimTenure(peer: Peer, term: number): void {
+  if (term < peer.primaryTerm) return;
+  peer.wasPrimary = true;
+  peer.primaryTerm = term;
+}
+
+/** A tenure that was absorbed stays so: a primary in the same term still has to hear of it. */
+function noteTenure(peer: Peer, term: number): void {
+  if (term > peer.primaryTerm) peer.wasPrimary = true;
+  peer.primaryTerm = Math.max(peer.primaryTerm, term);
 }

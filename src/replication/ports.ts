@@ -8,6 +8,11 @@ import type { Cipher } from '../wire/cipher.js';
 export type Role = 'primary' | 'backup' | 'fault';
 /** Roles by their number on the wire; append-only. */
 export const ROLES: readonly Role[] = ['backup', 'primary', 'fault'];
+/**
+ * In place of a role in a ROLE op: none, but the term of a tenure of the sender that nobody has taken over yet; 0: its
+ * last one was taken over.
+ */
+export const OPEN_TENURE = 3;
 
 export type Verdict = 'unknown' | 'suspect' | 'proven' | 'diverged';
 /** Verdicts by their number on the wire; append-only. */

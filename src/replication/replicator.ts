@@ -193,8 +193,13 @@ export class Replicator {
     self.seeTerm(term);
     self.isHeartbeatSoon = true;
     this.#out.stateRole(role, term);
+    if (role === 'primary') self.openTenure = term;
     if (role === 'primary') this.#declarations.promoted(term);
-    else if (wasPrimary) this.#declarations.demoted();
+    else if (wasPrimary) {
+      // Who took it over while they could not hear each other may be gone, and its successor thinks that nothing is left.
+      self.isTenureSoon = true;
+      this.#declarations.demoted();
+    }
   }
 
   /** The first dump is whole and its flows are classified: from now on the stream speaks. */

@@ -59,6 +59,10 @@ export class Self {
   /** The role that the stream has told of. */
   statedRole: Role = 'backup';
   term = 0;
+  /** The term under which this node was primary last, while nobody has taken that over; else 0. */
+  openTenure = 0;
+  /** A receiver came that may not have heard of it, or it has ended. */
+  isTenureSoon = false;
   highestTerm = 0;
   isMirrorReady = false;
   /**

@@ -19,7 +19,7 @@ import { SEGMENTS } from '../wire/ops.js';
 import { ExpectationsOut } from './expectations-out.js';
 import { FrameBuilder } from './frame-builder.js';
 import type { FrameRing } from './frame-ring.js';
-import { ROLES, type Role, STAGES, type Stage } from './ports.js';
+import { OPEN_TENURE, ROLES, type Role, STAGES, type Stage } from './ports.js';
 import type { RepairDesk } from './repair-desk.js';
 import { RepairRuns } from './repair-runs.js';
 import type { Self } from './self.js';
@@ -41,7 +41,7 @@ const REFRESH_SCOPES = 8;
 const SEEDS_SAID_AGAIN_MAX = 8;
 
 interface Statement {
-  kind: 'declare' | 'role';
+  kind: 'declare' | 'role' | 'tenure';
   term: number;
   isFormer: boolean;
   seeds: readonly Seed[];
@@ -122,6 +122,7 @@ export class StreamOut {
     const frames = this.#frames;
     const { desk } = this;
     frames.begin(now);
+    this.#stateTenure();
     if (frames.room > 0) this.#sayStatements(false);
     this.#expectations.sayEnded();
     while (table.dirtyCount > 0 && frames.mayGoOn(1)) this.#slots.sayNext();
@@ -135,6 +136,17 @@ export class StreamOut {
     return this.#isChanged || this.#statements.length > 0 || !(desk.isEmpty || this.isRepairDeferred);
   }
 
+  /**
+   * Who comes now has heard only that this node is no primary, and would take over none of its flows. And who came while
+   * it was primary has missed that another one took them over before.
+   */
+  #stateTenure(): void {
+    const { isTenureSoon, openTenure, role } = this.#self;
+    this.#self.isTenureSoon = false;
+    if (!isTenureSoon || role === 'primary') return;
+    this.#state({ kind: 'tenure', term: openTenure, isFormer: false, seeds: [], stage: 'whole', role });
+  }
+
   /** Flows or expectations have changed since they were said. */
   get #isChanged(): boolean {
     const { table } = this.#self.ports;
@@ -143,7 +155,7 @@ export class StreamOut {
 
   /** Under load a frame waits for more ops, but not for long. */
   #isWorthWaiting(now: number): boolean {
-    if (this.#statements.length > 0 || !this.desk.isEmpty) return false;
+    if (this.#statements.length > 0 || this.#self.isTenureSoon || !this.desk.isEmpty) return false;
     const waiting = this.#self.ports.table.dirtyCount;
     if (waiting === 0 || waiting * TYPICAL_OP_BYTES >= this.#frames.frameBytes) return false;
     const { lastFrameAt } = this.#frames;
@@ -180,7 +192,7 @@ export class StreamOut {
   #write(s: Statement): boolean {
     const { ops } = this.#frames;
     if (s.kind === 'declare') return ops.declare(s.term, s.isFormer, s.seeds, STAGES.indexOf(s.stage));
-    return ops.role(ROLES.indexOf(s.role), s.term);
+    return ops.role(s.kind === 'tenure' ? OPEN_TENURE : ROLES.indexOf(s.role), s.term);
   }
 
   #answer(): void {

@@ -389,4 +389,35 @@ describe('the old primary', () => {
     expect(fw1.twin.flows.count).toBe(FLOWS);
     expect(fw1.mirrorFlows).toBe(FLOWS);
   });
+
+  it('that stepped back while nobody was there to take over is taken over by who comes later', async () => {
+    for (const role of ['backup', 'fault'] as const) {
+      await pair();
+      expect((await cluster.done(fw1.demote(role))).exitCode).toBe(0);
+      await cluster.run(500);
+      fw2.reboot();
+      fw2.start();
+      await cluster.until('fw2 is in step', () => fw2.up.table.count === FLOWS && cluster.isInStep());
+      const report = await cluster.done(fw2.promote());
+      expect(report).toMatchObject({ exitCode: 0, reasons: [] });
+      expect(report.promote).toMatchObject({ sources: ['fw1'], committed: FLOWS });
+      await cluster.until('all is handed over', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    }
+  });
+
+  it('that was taken over is no source for who comes later', async () => {
+    cluster = new CoreCluster(['fw1', 'fw2', 'fw3']);
+    const [one, two, three] = cluster.nodes;
+    await cluster.begin();
+    for (let n = 0; n < FLOWS; n++) one.born(n);
+    await cluster.until('all is replicated', () => cluster.isInStep());
+    for (const call of [one.demote(), two.promote()]) expect((await cluster.done(call)).exitCode).toBe(0);
+    await cluster.until('all is handed over', () => one.mirrorFlows === 0 && cluster.isInStep());
+    await cluster.done(two.demote());
+    three.reboot();
+    three.start();
+    await cluster.until('fw3 is in step', () => three.up.table.count === FLOWS && cluster.isInStep());
+    const report = await cluster.done(three.promote());
+    expect(report.promote).toMatchObject({ sources: ['fw2'], committed: FLOWS });
+  });
 });
