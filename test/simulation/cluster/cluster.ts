@@ -303,6 +303,7 @@ export class Cluster implements RunHost {
 
   onReport(run: DaemonRun, role: Role, report: FailoverReport): void {
     this.trace.say(run.name, `is ${report.role}`, () => `asked for ${role}: ${JSON.stringify(report)}`);
+    this.watch.roles.reports(run, role, report);
   }
 
   onTakeover(run: DaemonRun, report: PromoteReport): void {

@@ -22,6 +22,7 @@ export class Operator {
   tell(machine: Machine, role: Role, afterMs: number): void {
     this.#cluster.schedule.after(afterMs, () => {
       this.#cluster.trace.say(machine.name, `is told to be ${role}`);
+      if (machine.run?.isUp) this.#cluster.watch.roles.asks(machine.run, role);
       machine.run?.ask(role);
     });
   }

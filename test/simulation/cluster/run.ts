@@ -175,9 +175,22 @@ class SeedRun {
   async #rest(): Promise<void> {
     const cluster = this.#cluster;
     const { standby } = cluster.options;
+    await this.#restRoles();
     await restStandby(cluster, standby);
     if (standby.isPurging || standby.hot.includes(true))
       await this.#settle(cluster.schedule.now, 'the purges');
+  }
+
+  /** One primary, which has taken over all others (invariant 11). */
+  async #restRoles(): Promise<void> {
+    const cluster = this.#cluster;
+    const end = cluster.schedule.now + QUIET_MS;
+    for (;;) {
+      const why = cluster.watch.roles.unsettled(this.#faults.operator.master);
+      if (why === undefined) return;
+      if (cluster.schedule.now > end) throw new Violation(11, `${QUIET_MS} ms after peace: ${why}`);
+      await cluster.pass(100);
+    }
   }
 
   /** Without repairs by itself a cluster converges when its operator asks for it. */

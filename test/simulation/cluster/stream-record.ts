@@ -80,6 +80,8 @@ export class StreamRecord {
   onMissingFresh: ((before: string, after: string, sequence: number) => void) | undefined;
   /** Its sender was primary at some time. */
   wasPrimary = false;
+  /** The term of its last ROLE(primary); 0: there was none. */
+  tenure = 0;
   readonly #hash: KeyedHash;
   readonly #bySegment = new Map<number, KeyHistory[]>();
   readonly #m = allocateMemory(1024);
@@ -127,6 +129,7 @@ export class StreamRecord {
         for (const [, incarnation] of seeds) note.seeds.push(Buffer.from(incarnation).toString('hex'));
       } else if (code === 8 && op[1] === 1) {
         note.tenure = op[2] as number;
+        this.tenure = note.tenure;
         this.wasPrimary = true;
       }
     }

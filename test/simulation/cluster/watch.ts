@@ -12,6 +12,7 @@ import { durableText, keyText, type Machine, showText } from './machine.js';
 import { type Datagram, peekHead } from './network.js';
 import { ReplicaCheck } from './replica-check.js';
 import { Restatement } from './restatement.js';
+import { RoleWatch } from './role-watch.js';
 import type { Schedule } from './schedule.js';
 import { StandbyWatch } from './standby-watch.js';
 import { StreamRecord } from './stream-record.js';
@@ -86,6 +87,7 @@ export class Watch {
   readonly takeovers: TakeoverWatch;
   readonly writes: WriteWatch;
   readonly standby: StandbyWatch;
+  readonly roles: RoleWatch;
   /** Audits that were found to have healed a table that somebody broke. */
   lulls = 0;
   readonly #cluster: WatchedCluster;
@@ -101,6 +103,14 @@ export class Watch {
       streamOf: (incarnation) => this.streamOf(incarnation),
       machineOf: (run) => cluster.machineOf(run),
       runOf: (incarnation) => cluster.runOf(incarnation),
+    });
+    this.roles = new RoleWatch({
+      streamOf: (incarnation) => this.streamOf(incarnation),
+      machineOf: (run) => cluster.machineOf(run),
+      runOf: (incarnation) => cluster.runOf(incarnation),
+      get liveRuns() {
+        return machines.flatMap((m) => (m.run?.isUp ? [m.run] : []));
+      },
     });
     this.standby = new StandbyWatch({
       get now() {
@@ -209,7 +219,9 @@ export class Watch {
   persists(run: DaemonRun, state: PersistedState): void {
     if (state.role !== 'primary') this.takeovers.stops(this.#cluster.machineOf(run));
     const phase = run.core.jobs.current?.progress().phase;
-    if (phase !== 'early' && phase !== 'declare') return;
+    const isTakeover = phase === 'early' || phase === 'declare';
+    this.roles.persists(run, state, isTakeover);
+    if (!isTakeover) return;
     this.takeovers.begins(run, state);
     const watched = this.#of(run);
     watched.isRelabelled = true;

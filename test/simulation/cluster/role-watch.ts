@@ -1,0 +1,113 @@
+/** Looks on at roles and terms (invariants 11 and 20). */
+import type { FailoverReport } from '../../../src/control/messages.js';
+import type { Role, SourceView } from '../../../src/failover/ports.js';
+import type { PersistedState } from '../../../src/failover/state.js';
+import { DEAD, INJECTING, OWNER_SELF, PENDING } from '../../../src/table/slot-bits.js';
+import type { DaemonRun } from './daemon-run.js';
+import { keyText, type Machine, showText } from './machine.js';
+import type { StreamRecord } from './stream-record.js';
+import { Violation } from './violation.js';
+
+/** Whom the watch asks. */
+export interface RoleWorld {
+  streamOf(incarnation: string): StreamRecord | undefined;
+  machineOf(run: DaemonRun): Machine;
+  runOf(incarnation: string): DaemonRun | undefined;
+  readonly liveRuns: readonly DaemonRun[];
+}
+
+const isUnabsorbed = ({ primaryTerm, isAbsorbed }: SourceView): boolean => primaryTerm > 0 && !isAbsorbed;
+
+export class RoleWatch {
+  readonly #world: RoleWorld;
+  /** Terms of primaries that were told to be primary, and had nothing to take over. */
+  readonly #again = new WeakMap<DaemonRun, number>();
+
+  constructor(world: RoleWorld) {
+    this.#world = world;
+  }
+
+  /** A run is about to be told its role. */
+  asks(run: DaemonRun, role: Role): void {
+    this.#again.delete(run);
+    const { core } = run;
+    const isIdle = run.asked === 0 && core.jobs.isIdle && core.state === 'ready';
+    if (role !== 'primary' || core.role !== 'primary' || !isIdle || !core.roles.unfinished.isEmpty) return;
+    if (!core.stream.sources().some(isUnabsorbed)) this.#again.set(run, core.replicator.term);
+  }
+
+  /** A promote of a primary that has everything changes nothing (invariant 20). */
+  reports(run: DaemonRun, role: Role, { term, promote }: FailoverReport): void {
+    const before = this.#again.get(run);
+    if (before === undefined || role !== 'primary' || run.core.role !== 'primary') return;
+    this.#again.delete(run);
+    // Somebody has come meanwhile.
+    if (promote === null || promote.sources.length > 0) return;
+    const { committed, updated, replaced } = promote;
+    if (term !== before)
+      throw new Violation(20, `${run.name} is promoted again, at ${term} instead of ${before}`);
+    if (committed + updated + replaced === 0) return;
+    throw new Violation(20, `${run.name} is promoted again, and writes: ${JSON.stringify(promote)}`);
+  }
+
+  /** The state is about to be on the disk: terms rise along promotes (invariant 11). */
+  persists(run: DaemonRun, state: PersistedState, isTakeover: boolean): void {
+    const { disk } = this.#world.machineOf(run);
+    if (
+      disk !== undefined &&
+      (state.term < disk.term || (isPromote(disk, state) && state.term === disk.term))
+    ) {
+      throw new Violation(11, `${run.name} takes the term ${state.term}, and had ${disk.term}`);
+    }
+    if (!isTakeover) return;
+    for (const { node, incarnation } of state.sources) {
+      const term = this.#world.streamOf(incarnation)?.tenure ?? 0;
+      // Left over from a promote that was cut short: not taken over now.
+      const isKnown = run.core.stream.sources().some((view) => hexOf(view.incarnation) === incarnation);
+      if (!isKnown || term < state.term || this.#world.runOf(incarnation) === run) continue;
+      throw new Violation(11, `${run.name} takes over ${node} of term ${term} with ${state.term}`);
+    }
+  }
+
+  /** Why roles are not at rest yet; undefined: they are. `master` is who was told to be primary last. */
+  unsettled(master: Machine | undefined): string | undefined {
+    const runs = this.#world.liveRuns;
+    const primaries = runs.filter((run) => run.core.role === 'primary');
+    const names = primaries.map(({ name }) => name).join(', ');
+    if (primaries.length > 1) return `${names} are primary`;
+    if (master !== undefined && primaries[0] !== master.run) {
+      return `${names || 'nobody'} is primary, ${master.name} was told to be`;
+    }
+    const [primary] = primaries;
+    for (const run of runs) {
+      const left = run.core.stream
+        .sources()
+        .filter((view) => isUnabsorbed(view) && view.isAlive && view.node !== primary?.name);
+      if (primary !== undefined && left.length > 0) {
+        return `${run.name} has flows of ${left.map(({ node }) => node).join(', ')}, whom nobody has taken over`;
+      }
+      if (primary !== undefined && run.core.replicator.highestTerm > primary.core.replicator.term) {
+        return `${run.name} knows of a higher term than that of ${primary.name}`;
+      }
+      const why = this.#leftOver(run);
+      if (why !== undefined) return why;
+    }
+    return undefined;
+  }
+
+  /** What a promote that was cut short has begun is done with, one way or the other. */
+  #leftOver(run: DaemonRun): string | undefined {
+    const { table } = run.core;
+    for (let slot = 0; slot < table.slotLimit; slot++) {
+      if (!table.isUsed(slot) || table.owner(slot) !== OWNER_SELF) continue;
+      if ((table.bits(slot) & (PENDING | INJECTING)) === 0 || (table.bits(slot) & DEAD) !== 0) continue;
+      return `${run.name} has not committed ${showText(keyText(table.memory, table.recordAt(slot)))}`;
+    }
+    return undefined;
+  }
+}
+
+const isPromote = (before: PersistedState, after: PersistedState): boolean =>
+  before.role !== 'primary' && after.role === 'primary';
+
+const hexOf = (u8: Uint8Array): string => Buffer.from(u8).toString('hex');
