@@ -40,7 +40,7 @@ import {
   writeInput,
 } from './flow-input.js';
 import { type FlowFilter, FlowSelection } from './flow-selection.js';
-import { type WalkContext, walkTable } from './table-walk.js';
+import { flushing, type WalkContext, walkTable } from './table-walk.js';
 
 export interface OpenOptions {
   /** Network namespace: a name (`ip netns add NAME`), or a path with a slash (/proc/PID/ns/net). The current one unless given. */
@@ -106,7 +106,7 @@ export class Conntrack implements AsyncDisposable {
         return () => this.closers.delete(close);
       },
     };
-    this.expectations = new Expectations(this.context, injector, requests, (operation, signal) => {
+    this.expectations = new Expectations(this.context, injector, (operation, signal) => {
       this.check(operation, signal);
     });
   }
@@ -282,10 +282,10 @@ export class Conntrack implements AsyncDisposable {
     }
   }
 
-  /** Deletes every flow, in one request to the kernel. Throws SystemError. */
+  /** Deletes every flow, in one request to the kernel, which goes to its end. Throws SystemError. */
   async flush(options: CallOptions = {}): Promise<void> {
     this.check('flush the conntrack table', options.signal);
-    await this.requests.flush();
+    await flushing(this.context, (requests) => requests.flush());
   }
 
   /**

@@ -8,13 +8,12 @@ import { NFNLGRP_CONNTRACK_EXP_DESTROY, NFNLGRP_CONNTRACK_EXP_NEW } from '../ker
 import { EventReader } from '../kernel/event-reader.js';
 import { ExpectationDumper } from '../kernel/expectation-dumper.js';
 import type { Injector } from '../kernel/injector.js';
-import type { TableRequests } from '../kernel/table-requests.js';
 import { LIBRARY_EVENT_BUFFER_BYTES } from '../limits.js';
 import type { CallOptions, EventOptions } from './call-options.js';
 import { ClosedError, EXPECT_ADVICE, ListInterruptedError, refusal } from './errors.js';
 import { EventStream } from './event-stream.js';
 import { type ExpectationInput, expectationOf } from './expectation-input.js';
-import type { WalkContext } from './table-walk.js';
+import { flushing, type WalkContext } from './table-walk.js';
 
 /** An expectation was made, or is gone: met, timed out, taken back, or put out by a newer one of its class. */
 export interface ExpectationEvent {
@@ -31,18 +30,15 @@ const GROUPS = [NFNLGRP_CONNTRACK_EXP_NEW, NFNLGRP_CONNTRACK_EXP_DESTROY];
 export class Expectations {
   private readonly context: WalkContext;
   private readonly injector: Injector;
-  private readonly requests: TableRequests;
   private readonly check: (operation: string, signal?: AbortSignal) => void;
 
   constructor(
     context: WalkContext,
     injector: Injector,
-    requests: TableRequests,
     check: (operation: string, signal?: AbortSignal) => void,
   ) {
     this.context = context;
     this.injector = injector;
-    this.requests = requests;
     this.check = check;
   }
 
@@ -108,7 +104,7 @@ export class Expectations {
   /** Takes all back, or those whose masters have this helper. Throws SystemError. */
   async flush(options: CallOptions & { readonly helper?: string } = {}): Promise<void> {
     this.check('flush the expectations', options.signal);
-    await this.requests.flushExpectations(options.helper);
+    await flushing(this.context, (requests) => requests.flushExpectations(options.helper));
   }
 
   /**

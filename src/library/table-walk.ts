@@ -1,10 +1,11 @@
-/** Walks a dump of the kernel's table, datagram by datagram, without holding the event loop. */
+/** What takes long in a large table, done without holding the event loop: a dump, datagram by datagram, and a flush. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { NetNamespace } from '../../native/net-namespace.js';
 import type { Counters } from '../flow/counters.js';
 import { DUMP_DONE, DUMP_INTERRUPTED, DUMP_PENDING, type RowSink } from '../flow/kernel-port.js';
 import type { DumpFilter, DumpList } from '../kernel/dump-request.js';
 import { Dumper } from '../kernel/dumper.js';
+import { TableRequests } from '../kernel/table-requests.js';
 import { SLICE_BUDGET_MS } from '../limits.js';
 import { ClosedError, ListInterruptedError } from './errors.js';
 
@@ -73,5 +74,20 @@ export async function* walkTable(
     signal?.removeEventListener('abort', onAbort);
     forget();
     dumper.close();
+  }
+}
+
+/** Has a flush over a socket of its own, so that other questions need not wait for it. */
+export async function flushing(
+  context: WalkContext,
+  flush: (requests: TableRequests) => Promise<void>,
+): Promise<void> {
+  const requests = context.inNamespace(() => new TableRequests());
+  const forget = context.onClose(() => requests.close());
+  try {
+    await flush(requests);
+  } finally {
+    forget();
+    requests.close();
   }
 }

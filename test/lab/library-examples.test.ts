@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Conntrack, type FlowInput } from '../../src/library/index.js';
+import { run } from './command.js';
 import { eventually } from './deadline.js';
 import { FirewallPair } from './firewall-pair.js';
 import { type FirewallName, Lab, SERVER_ADDRESS } from './lab.js';
@@ -216,7 +217,12 @@ describe('on a cluster', () => {
   });
 });
 
-test('no program of the document was left out', () => {
+test('no program of the document was left out, and each agrees with the types of the package', async () => {
   expect(EXAMPLES.size).toBeGreaterThan(5);
   expect([...EXAMPLES.keys()].filter((name) => !ran.has(name))).toEqual([]);
+  const compiler = [process.execPath, join(repositoryRoot(), 'node_modules/typescript/bin/tsc')];
+  const options = '--allowJs --checkJs --noEmit --module nodenext --target es2023 --strict --types node';
+  const files = [...ran].map((name) => join(DIRECTORY, name));
+  // Programs know what is there; the declarations do not.
+  await run([...compiler, ...options.split(' '), '--strictNullChecks', 'false', ...files]);
 });

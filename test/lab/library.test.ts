@@ -1,4 +1,5 @@
 /** Every verb of the library against the real kernel, in a namespace of its own. */
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import {
@@ -12,10 +13,15 @@ import {
   NetAdminMissingError,
   type OverrunEvent,
 } from '../../src/library/index.js';
+import { GENERATOR_PROGRAM } from './background-flows.js';
 import { run } from './command.js';
+import { flowsThatFit, makeRoom } from './kernel-limits.js';
 import { addNamespace, freePrefix, removeNamespace } from './namespaces.js';
+import { program, repositoryRoot } from './program.js';
+import { sized } from './size.js';
 
 const name = `${freePrefix()}library`;
+const library = join(repositoryRoot(), 'dist/src/library/index.js');
 const inside = (argv: readonly string[], input?: string): Promise<string> =>
   run(['ip', 'netns', 'exec', name, ...argv], input === undefined ? {} : { input });
 let ct: Conntrack;
@@ -220,8 +226,10 @@ describe('many flows', () => {
     expect(await deleted).toEqual({ deleted: 300, gone: 0 });
   });
 
-  test('are flushed', async () => {
-    await ct.flush();
+  test('are flushed, and other calls need not wait for it', async () => {
+    const flushed = ct.flush();
+    expect(await ct.count()).toBeLessThanOrEqual(402);
+    await Promise.all([flushed, ct.flush()]);
     expect(await ct.count()).toBe(0);
   });
 
@@ -239,6 +247,29 @@ describe('many flows', () => {
     })();
     await expect(closed).rejects.toBeInstanceOf(ClosedError);
     await expect(ct.count()).rejects.toBeInstanceOf(ClosedError);
+  });
+});
+
+describe('a large table', () => {
+  const { flows, note } = flowsThatFit(sized(60_000, 1_000_000));
+  let giveBack = (): void => undefined;
+  beforeAll(() => {
+    giveBack = makeRoom(flows);
+  });
+  afterAll(() => giveBack());
+
+  test('is listed by a program with room for a fraction of it', async ({ task }) => {
+    if (note !== undefined) Object.assign(task.meta, { note });
+    await inside([...program(GENERATOR_PROGRAM), 'create', String(flows)]);
+    // All flows of the table take some 700 bytes each as objects; a Node that does nothing lives in 8 MiB.
+    const text = `import { Conntrack } from '${library}';
+      const ct = await Conntrack.open();
+      let n = 0;
+      for await (const flow of ct.list()) { n++; }
+      console.log(n);
+      ct.close();`;
+    const node = [process.execPath, '--max-old-space-size=24', '--input-type=module', '-e', text];
+    expect(Number(await inside(node))).toBe(flows);
   });
 });
 

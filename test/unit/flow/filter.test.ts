@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { IPS_OFFLOAD, IPS_SEEN_REPLY } from '../../../src/flow/conntrack-enums.js';
 import { type FilterOptions, FlowFilter } from '../../../src/flow/filter.js';
+import { allocateMemory, copyRecord, MAX_RECORD_BYTES, PART_STATUS_SHOWN } from '../../../src/flow/record.js';
 import { ICMP6, memoryOf, TCP4 } from './bytes.js';
 
 const matches = (options: FilterOptions, hex: string): boolean =>
@@ -84,5 +86,18 @@ describe('FlowFilter', () => {
   it.each(WRONG)('refuses %o and names the option', (options, message) => {
     expect(() => new FlowFilter(options)).toThrow(RangeError);
     expect(() => new FlowFilter(options)).toThrow(message);
+  });
+
+  it('asks for status bits that no record keeps where the kernel showed them', () => {
+    const m = memoryOf(`00000000 ${TCP4}`);
+    const shown = allocateMemory(MAX_RECORD_BYTES);
+    const length = copyRecord(m, 4, shown, 0);
+    const offloaded = new FlowFilter({ status: ['OFFLOAD'] });
+    expect(offloaded.matches(shown, 0)).toBe(false);
+    shown.u16.set([PART_STATUS_SHOWN, 4], length >>> 1);
+    shown.u32[(length + 4) >>> 2] = IPS_OFFLOAD | IPS_SEEN_REPLY;
+    shown.u16[0] = length + 8;
+    expect(offloaded.matches(shown, 0)).toBe(true);
+    expect(new FlowFilter({ status: ['OFFLOAD', 'UNREPLIED'] }).matches(shown, 0)).toBe(false);
   });
 });
