@@ -13,7 +13,7 @@ import { Silences } from '../silences.js';
 const IDLE_PERCENT = 0.5;
 const GAP_MS = 400;
 /** The audits of the start and of the change of role are over by then. */
-const REST_MS = 20_000;
+const REST_MS = 12_000;
 const PERCENT = 100;
 const MICROS_PER_MS = 1000;
 
