@@ -1,7 +1,8 @@
 /** `import { Conntrack } from 'conntwin'`: docs/library.md shows how. */
 export { SystemError } from '../../native/system-error.js';
-export type { Expectation } from '../flow/expectation-text.js';
+export { type Expectation, formatExpectation } from '../flow/expectation-text.js';
 export type { Flow, PacketCounters, Protoinfo, SequenceAdjustment, StatusName, Tuple } from '../flow/flow.js';
+export { formatConntrack, formatJson, type TextOptions } from '../flow/text.js';
 export { ConntrackMissingError, NetAdminMissingError } from '../kernel/kernel-error.js';
 export type { CpuStats, ExpectationCpuStats } from '../kernel/table-requests.js';
 export type { CallOptions, EventOptions, ListOptions } from './call-options.js';

@@ -98,6 +98,27 @@ describe('on one firewall', () => {
     expect(said.trim().split('\n').sort()).toEqual(['10.1.0.1 0', '10.1.0.2 0']);
   });
 
+  test('print.mjs prints the lines of conntrack -L, and JSON', async () => {
+    await ct.flush();
+    for (const n of [1, 2]) await ct.create(flow(n, 80, { mark: n }));
+    await ct.create({ ...flow(3, 80), original: { ...flow(3, 80).original, source: '192.0.2.1' } });
+    const withoutTime = (text: string) =>
+      text
+        .trim()
+        .replaceAll(/ (59\d|600) /g, ' T ')
+        .split('\n')
+        .sort();
+    const printed = await lab.exec('fw1', [...example('print.mjs'), '10.1.0.0/16']);
+    const oracle = await lab.exec('fw1', ['conntrack', '-L', '-s', '10.1.0.0/16']);
+    expect(withoutTime(printed)).toEqual(withoutTime(oracle));
+    const json = await lab.exec('fw1', [...example('print.mjs'), '10.2.0.0/16', 'json']);
+    const flows = json
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(flows.map(({ mark }) => mark).sort()).toEqual([1, 2, undefined]);
+  });
+
   test('one-flow.mjs creates, changes, finds and deletes one', async () => {
     await ct.flush();
     expect(await lab.exec('fw1', example('one-flow.mjs'))).toBe('7 true\nundefined\n');
