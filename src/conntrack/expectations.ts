@@ -3,12 +3,7 @@ import { EEXIST, ENOENT } from '../../native/libc.js';
 import { formatAddress } from '../flow/address.js';
 import { AF_INET6 } from '../flow/conntrack-enums.js';
 import { EXP_OFF_FAMILY } from '../flow/expectation.js';
-import {
-  type Expectation,
-  expectationFromRecord,
-  formatExpectation,
-  recordFromExpectation,
-} from '../flow/expectation-text.js';
+import { type Expectation, recordFromExpectation } from '../flow/expectation-text.js';
 import type { Tuple } from '../flow/flow.js';
 import { protocolName } from '../flow/flow.js';
 import { DUMP_DONE, DUMP_INTERRUPTED } from '../flow/kernel-port.js';
@@ -17,6 +12,7 @@ import { usesPorts } from '../flow/tuple.js';
 import * as E from '../kernel/enums.js';
 import { ExpectationDumper } from '../kernel/expectation-dumper.js';
 import { EXIT_OK, EXIT_OTHER, OperationError, ParameterError } from './errors.js';
+import { ExpectationPrinter } from './expectation-printer.js';
 import { refused } from './list-flows.js';
 import type { Run } from './run.js';
 import type { Settings, TupleSettings } from './settings.js';
@@ -40,20 +36,15 @@ function walk(run: Run, take: (m: Memory, at: number) => void): void {
   }
 }
 
-function show(run: Run, m: Memory, at: number): void {
-  run.out.text(formatExpectation(expectationFromRecord(m, at)));
-  run.out.endLine();
-}
-
 /** -L expect. */
-export function listExpectations(run: Run, { family }: Settings): number {
-  let count = 0;
+export function listExpectations(run: Run, settings: Settings): number {
+  const printer = new ExpectationPrinter(run, settings.output);
   walk(run, (m, at) => {
-    if (family !== undefined && m.u8[at + EXP_OFF_FAMILY] !== family) return;
-    count++;
-    show(run, m, at);
+    if (settings.family !== undefined && m.u8[at + EXP_OFF_FAMILY] !== settings.family) return;
+    printer.show(m, at);
   });
-  run.summary(count, 'expectations', 'shown');
+  printer.end();
+  run.summary(printer.count, 'expectations', 'shown');
   return EXIT_OK;
 }
 
@@ -75,17 +66,13 @@ function namedTuple({ original, protocol }: Settings): WholeTuple {
 export function getExpectation(run: Run, settings: Settings): number {
   const { requester } = run;
   const tuple = namedTuple(settings);
-  let count = 0;
+  const printer = new ExpectationPrinter(run, settings.output);
   requester.beginExpectation(E.IPCTNL_MSG_EXP_GET, 0, familyOf(tuple));
   writeTuple(requester.request, E.CTA_EXPECT_TUPLE, tuple);
-  const errno = requester.send((m) => {
-    count++;
-    show(run, m, 0);
-  });
+  const errno = requester.send((m) => printer.show(m, 0));
   if (errno === ENOENT) throw noExpectation();
   if (errno !== 0) throw refused('get the expectation', errno);
-  run.summary(count, 'expectations', 'shown');
-  return count > 0 ? EXIT_OK : EXIT_OTHER;
+  return printer.count > 0 ? EXIT_OK : EXIT_OTHER;
 }
 
 /** -D expect. */
@@ -97,7 +84,6 @@ export function deleteExpectation(run: Run, settings: Settings): number {
   const errno = requester.send();
   if (errno === ENOENT) throw noExpectation();
   if (errno !== 0) throw refused('delete the expectation', errno);
-  run.summary(1, 'expectations', 'deleted');
   return EXIT_OK;
 }
 
@@ -145,6 +131,5 @@ export function createExpectation(run: Run, settings: Settings): number {
   if (errno !== 0) throw refused('create the expectation', errno);
   // The kernel gives a new expectation the timeout of its helper's policy, whatever the request said.
   run.injector.expectation('update', m, 0);
-  run.summary(1, 'expectations', 'created');
   return EXIT_OK;
 }

@@ -1,12 +1,11 @@
 /** -E: shows changes until it is interrupted. */
 
-import { expectationFromRecord, formatExpectation } from '../flow/expectation-text.js';
-import { EVENT_DESTROY, EVENT_NEW, EVENT_UPDATE } from '../flow/kernel-port.js';
 import type { Memory } from '../flow/record.js';
 import * as E from '../kernel/enums.js';
 import { EventReader } from '../kernel/event-reader.js';
 import { EVENT_BUFFER_DEFAULT_BYTES, SLICE_BUDGET_MS } from '../limits.js';
 import { EXIT_OK } from './errors.js';
+import { ExpectationPrinter } from './expectation-printer.js';
 import { FlowMatch } from './flow-match.js';
 import { Printer } from './printer.js';
 import type { Run } from './run.js';
@@ -27,12 +26,6 @@ const EXPECTATION_GROUPS = [
   E.NFNLGRP_CONNTRACK_EXP_UPDATE,
   E.NFNLGRP_CONNTRACK_EXP_DESTROY,
 ];
-const TEXT: Readonly<Record<number, string>> = {
-  [EVENT_NEW]: '    [NEW] ',
-  [EVENT_UPDATE]: ' [UPDATE] ',
-  [EVENT_DESTROY]: '[DESTROY] ',
-};
-
 /** Watches until SIGINT or SIGTERM. */
 export async function watchEvents(run: Run, settings: Settings): Promise<number> {
   const isFlows = settings.table === 'conntrack';
@@ -49,7 +42,7 @@ export async function watchEvents(run: Run, settings: Settings): Promise<number>
   if (settings.bufferBytes !== undefined) {
     run.note(`NOTICE: Netlink socket buffer size has been set to ${reader.receiveBufferBytes} bytes.`);
   }
-  const sink = isFlows ? flowSink(run, settings) : expectationSink(run);
+  const sink = isFlows ? flowSink(run, settings) : expectationSink(run, settings);
   const drain = (budgetMs: number): boolean => {
     sink.tick();
     const hasMore = reader.drain(sink, budgetMs);
@@ -96,17 +89,13 @@ function flowSink(run: Run, settings: Settings) {
   };
 }
 
-function expectationSink(run: Run) {
-  let count = 0;
+function expectationSink(run: Run, settings: Settings) {
+  const printer = new ExpectationPrinter(run, settings.output);
   return {
     event: () => undefined,
-    expectation: (kind: number, m: Memory, at: number): void => {
-      count++;
-      run.out.text(TEXT[kind] + formatExpectation(expectationFromRecord(m, at)));
-      run.out.endLine();
-    },
+    expectation: (kind: number, m: Memory, at: number): void => printer.show(m, at, kind),
     tick: () => undefined,
-    count: () => count,
-    end: () => undefined,
+    count: () => printer.count,
+    end: () => printer.end(),
   };
 }
