@@ -34,6 +34,7 @@ Examples:
   conntwin drill                        what would a takeover come to?
   conntwin verify && echo equal         prove that kernel, mirror and replicas agree
   conntwin --socket /tmp/fw2.sock status --json
+  conntwin conntrack -L -p tcp          conntrack(8)'s own command line, without the daemon
 `;
 
 /** Runs one command line (without node and script) and returns its exit code; never throws. */

@@ -251,6 +251,67 @@ function flowNumber(n: number) {
   return scratch;
 }
 
+describe('expectations', () => {
+  const TUPLE = '-p tcp -s 192.0.2.9 -d 10.0.0.9 --sport 0 --dport 2000';
+  const MASTER = '-p tcp -s 10.0.0.9 -d 192.0.2.9 --sport 1000 --dport 21';
+  const CREATE = `-I expect ${MASTER} -t 100 --tuple-src 192.0.2.9/32 --tuple-dst 10.0.0.9/32`;
+  const PORTS = '--tuple-port-src 0 --tuple-port-dst 2000 --mask-port-src 0 --mask-port-dst 65535';
+
+  /** A control connection with the FTP helper, in both namespaces; false where this kernel has no such helper. */
+  const hasHelper = (): boolean =>
+    [twins.debian, twins.twin].every((namespace) => {
+      const injector = inside(namespace, () => new Injector(new CounterMap()));
+      const batch = new KernelBatch(1);
+      recordFromFlow(
+        {
+          family: 'ipv4',
+          protocol: 'tcp',
+          original: { source: '10.0.0.9', destination: '192.0.2.9', sourcePort: 1000, destinationPort: 21 },
+          protoinfo: { kind: 'tcp', state: 'ESTABLISHED' },
+          status: ['SEEN_REPLY', 'ASSURED'],
+          helper: 'ftp',
+          timeout: 3000,
+        },
+        scratch,
+        0,
+      );
+      batch.add(OP_CREATE, 0, scratch, 0);
+      injector.execute(batch);
+      injector.close();
+      return batch.errno[0] === 0;
+    });
+
+  test('are made, listed, found and deleted as Debian does', (context) => {
+    if (!hasHelper()) context.skip('this kernel has no FTP helper');
+    const words = `${CREATE} ${PORTS}`.split(' ');
+    // Debian's own makes one of protocol 0, without ports.
+    for (const namespace of [twins.debian, twins.twin]) {
+      const made = inside(namespace, () => runSync(twinArgv(words)));
+      expect([made.code, made.stdout, made.stderr]).toEqual([0, '', '']);
+    }
+    const same = (line: string) => {
+      const [debian, twin] = [runDebian(line.split(' ')), runTwin(line.split(' '))];
+      const timeless = (outcome: Outcome) => ({
+        ...outcome,
+        stdout: outcome.stdout.replace(/^\d+ proto/gm, 'T proto'),
+      });
+      expect([line, compare(timeless(debian), timeless(twin))]).toEqual([line, undefined]);
+      return twin;
+    };
+    expect(same('-L expect').stdout).toContain('proto=6 src=192.0.2.9 dst=10.0.0.9 sport=0 dport=2000 ');
+    for (const line of ['-L expect -o xml', '-L expect -f ipv6', '-L expect -f ipv4', '-C expect'])
+      same(line);
+    same(`-G expect ${TUPLE} --reply-port-src 0 --reply-port-dst 0`);
+    expect(runTwin(`-G expect ${TUPLE}`.split(' ')).code).toBe(0);
+    // Debian's deletes it and says that it could not.
+    const deletion = `-D expect ${TUPLE} --reply-port-src 0 --reply-port-dst 0`.split(' ');
+    runDebian(deletion);
+    expect(runTwin(deletion).code).toBe(0);
+    expect(same('-L expect').stdout).toBe('');
+    expect(runTwin(`-D expect ${TUPLE}`.split(' ')).code).toBe(1);
+  });
+});
+
 describe('many flows', () => {
   const flows = sized(5000, 300_000);
 
