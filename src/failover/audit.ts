@@ -204,8 +204,17 @@ export class Audit {
     }
     if (slot >= 0 && table.shown(slot) === this.#generation) return; // an event was newer, or shown twice
     // A tombstone from before the audit: the row may be older than the DESTROY (F10), or another life. Ask.
-    if (slot >= 0 && (table.bits(slot) & DEAD) !== 0) this.#queue(slot, m, at);
+    if (slot >= 0 && this.#hasEnded(slot)) this.#queue(slot, m, at);
     else this.#take(slot, m, at);
+  }
+
+  /** Own, and a tombstone; a peer may have spoken of the key since, and hidden it. */
+  #hasEnded(slot: number): boolean {
+    const { table } = this.#parts;
+    if ((table.bits(slot) & DEAD) !== 0) return true;
+    if (table.owner(slot) <= OWNER_UNCLASSIFIED || (table.bits(slot) & KERNEL) !== 0) return false;
+    const own = table.findOwned(OWNER_SELF, table.memory, table.recordAt(slot));
+    return own >= 0 && (table.bits(own) & DEAD) !== 0;
   }
 
   /** The kernel has a flow that is not replicated, or no longer is. */

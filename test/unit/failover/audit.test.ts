@@ -114,6 +114,25 @@ describe('an audit', () => {
     expect(audit.progress).toMatchObject({ added: 0, removed: 0 });
   });
 
+  it('does not believe such a row where a peer has spoken of the flow since', () => {
+    const flow = born(tcp(1));
+    node.drain();
+    node.flush();
+    const peer = node.addPeer('fw2', { role: 'primary', primaryTerm: 1, isAlive: true });
+    const start = node.twin.dumpStart.bind(node.twin);
+    node.twin.dumpStart = () => {
+      start();
+      node.twin.die(flow);
+      node.drain();
+      node.hear(peer, tcp(1));
+    };
+    const audit = node.audit('repair');
+    node.finish(audit);
+    expect(node.table.owner(node.slotOf(tcp(1)))).toBe(peer.owner);
+    expect(node.table.bits(node.slotOf(tcp(1))) & KERNEL).toBe(0);
+    expect(audit.progress.added).toBe(0);
+  });
+
   it('does not believe a row that is older than the UPDATE that was read', () => {
     const flow = born(tcp(1));
     node.drain();
