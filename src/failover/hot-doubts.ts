@@ -49,8 +49,7 @@ export class HotDoubts {
     const batch = this.#questions;
     while (!batch.isFull && this.#slots.shift()) {
       const { slot } = this.#slots;
-      const isHeld = table.isUsed(slot) && table.owner(slot) === source;
-      if (!isHeld || (table.bits(slot) & (DEAD | SHADOW)) !== 0) continue;
+      if (!table.isUsed(slot) || table.owner(slot) !== source || this.#isHidden(slot)) continue;
       batch.add(OP_GET, slot, table.memory, table.recordAt(slot));
     }
     if (batch.count > 0) kernel.execute(batch);
@@ -59,8 +58,18 @@ export class HotDoubts {
       const at = table.recordAt(batch.tag[i]);
       if (found < 0 || !keyEqual(batch.found, found, table.memory, at)) continue;
       copyId(batch.found, found, table.memory, at);
+      table.clearBits(batch.tag[i], SHADOW);
       table.setBits(batch.tag[i], KERNEL);
     }
     batch.clear();
+  }
+
+  /** Another flow has the key. A life that came and went before the create has left a tombstone at most. */
+  #isHidden(slot: number): boolean {
+    const { table } = this.#parts;
+    const bits = table.bits(slot);
+    if ((bits & (DEAD | SHADOW)) !== SHADOW) return (bits & DEAD) !== 0;
+    const visible = table.find(table.memory, table.recordAt(slot));
+    return visible >= 0 && (table.bits(visible) & DEAD) === 0;
   }
 }

@@ -27,7 +27,7 @@ import {
   PART_MASTER,
 } from '../../../src/flow/record.js';
 import { HELD_RENEW_S, HELD_TIMEOUT_S, REINJECT_PAUSE_S } from '../../../src/limits.js';
-import { FRESH, KERNEL, OWNER_SELF, REJECTED, TOUCHED } from '../../../src/table/slot-bits.js';
+import { FRESH, KERNEL, OWNER_SELF, REJECTED, SHADOW, TOUCHED } from '../../../src/table/slot-bits.js';
 import type { TestPeer } from '../../simulation/failover-node.js';
 import { HotNode } from '../../simulation/hot-node.js';
 import { type FlowDescription, makeRecord } from '../../simulation/record-maker.js';
@@ -296,6 +296,24 @@ describe('what this kernel does by itself', () => {
     node.run();
     expect(node.kernelRecord(nat(1, 6000))).toBeDefined();
     expect(node.table.bits(slot) & KERNEL).toBe(KERNEL);
+  });
+
+  it('a life that came and went while the delete was on the way does not hide the one that was made', () => {
+    const slot = node.upsert(fw1, nat(1, 5000));
+    node.run();
+    // An audit runs: what ends leaves a tombstone.
+    node.generations.begin();
+    node.upsert(fw1, nat(1, 6000));
+    node.twin.beforeRequest = (verb) => {
+      if (verb !== OP_DELETE) return;
+      node.twin.beforeRequest = undefined;
+      deleteAs(4711, nat(1, 5000));
+      node.twin.born(makeRecord(nat(1, 7000)).m, 0);
+      deleteAs(4711, nat(1, 7000));
+    };
+    node.run();
+    expect(node.kernelRecord(nat(1, 6000))).toBeDefined();
+    expect(node.table.bits(slot) & (KERNEL | SHADOW)).toBe(KERNEL);
   });
 
   it('a change that waits does not overwrite what traffic has done since', () => {
