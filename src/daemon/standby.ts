@@ -81,7 +81,10 @@ export class Standby {
 
   /** At every turn: what must not stay in a backup's kernel. */
   clear(now: number): void {
-    if (this.#core.role !== 'primary' && !this.#isChanging) this.#helped?.step(now);
+    const isChanging = this.#isChanging;
+    // Also where it was stopped before anybody looked at the role again: what the kernel has may be another life now.
+    if (isChanging) this.purger.cancel();
+    if (this.#core.role !== 'primary' && !isChanging) this.#helped?.step(now);
     else this.#helped?.clear();
   }
 
