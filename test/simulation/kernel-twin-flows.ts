@@ -33,6 +33,8 @@ export interface TwinFlow {
   /** SEEN_* bits of events that were lost and are folded into the next one (reliable delivery). */
   owedSeen: number;
   owesNew: boolean;
+  /** Its last event found no room, and is lost. */
+  isUnheard?: boolean;
   /** Handed to a flow table: dumps and answers tell neither its protoinfo nor its timeout. */
   isOffloaded?: boolean;
   /** Whether anything of this very life was shown to who listens or asks: no id tells lives apart (F1). */

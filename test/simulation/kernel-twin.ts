@@ -355,6 +355,7 @@ export class KernelTwin implements KernelPort {
     const named = this.writeShown(flow, this.#scratch, told, isDestroy);
     const status = (this.#statusOf(flow.m) | IPS_CONFIRMED | (flow.isLoser ? IPS_NAT_CLASH : 0)) >>> 0;
     const isHeard = this.queue.push(kind, this.#scratch, 0, named, portId, status, flow, isDestroy);
+    flow.isUnheard = !isHeard;
     if (isDestroy || !this.knobs.reliable) return;
     flow.owedSeen = isHeard ? 0 : told;
     flow.owesNew = !isHeard && (kind === EVENT_NEW || flow.owesNew);

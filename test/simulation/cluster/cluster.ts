@@ -3,12 +3,12 @@ import { decode } from '@msgpack/msgpack';
 import type { FailoverReport, PromoteReport } from '../../../src/control/messages.js';
 import type { Role } from '../../../src/failover/ports.js';
 import type { PersistedState } from '../../../src/failover/state.js';
-import { OFF_ORIG_L4 } from '../../../src/flow/record.js';
+import { type Memory, OFF_ORIG_L4 } from '../../../src/flow/record.js';
 import type { Mode } from '../../../src/replication/ports.js';
 import type { FrameKey } from '../../../src/wire/cipher.js';
 import { CipherTwin } from '../cipher-twin.js';
 import { Random } from '../random.js';
-import { DaemonRun, type RunHost } from './daemon-run.js';
+import { DaemonRun, type Declared, type RunHost } from './daemon-run.js';
 import { Machine } from './machine.js';
 import { type Datagram, Network, peekHead } from './network.js';
 import { Schedule } from './schedule.js';
@@ -55,6 +55,8 @@ export class Cluster implements RunHost {
   wallOffsetMs = 0;
   /** Share of kernel calls between which traffic happens. */
   interference = 0;
+  /** Share of requests right before which their own flow begins, changes or ends. */
+  meddling = 0;
   /** After a restart: how long it takes. */
   readonly #runs = new Map<string, DaemonRun>();
   readonly #machineOf = new Map<DaemonRun, Machine>();
@@ -88,6 +90,7 @@ export class Cluster implements RunHost {
       // The smaller one overruns in a burst, with more events in it than one slice reads.
       eventBufferBytes: [64 << 20, 1400 << 10][random.below(2)],
     });
+    machine.requestMs = [0, 0.02, 0.1][random.below(3)];
     this.#hook(machine);
     machine.cipher.replace(this.#secrets, this.cipher?.sendKeyId ?? 1);
     machine.cipher.onSeal = ({ key, counter, sum }) => this.watch.seals(key, counter, sum);
@@ -100,6 +103,7 @@ export class Cluster implements RunHost {
     const { writes, standby } = this.watch;
     machine.twin.beforeRequest = (verb, m, at) => {
       this.#interfere(machine);
+      this.#meddle(machine, m, at);
       writes.before(machine, verb, m, at);
       standby.before(machine, verb, m, at);
     };
@@ -123,6 +127,11 @@ export class Cluster implements RunHost {
     this.#isInterfering = false;
   }
 
+  /** A packet of the very flow that the next request is about. */
+  #meddle(machine: Machine, m: Memory, at: number): void {
+    if (this.meddling > 0 && this.random.chance(this.meddling)) this.traffic.meddle(machine, m, at);
+  }
+
   /** Starts the machine's daemon. */
   start(machine: Machine): DaemonRun {
     const drained = { event: () => undefined };
@@ -136,6 +145,7 @@ export class Cluster implements RunHost {
       maxFlows: this.options.maxFlows,
       auditIntervalMs: this.options.auditIntervalMs,
       drift: machine.drift,
+      requestMs: machine.requestMs,
       receiveBufferBytes: this.options.receiveBufferBytes,
       mode: this.options.mode,
       standby: this.options.standby.hot[machine.index] === true ? 'hot' : 'cold',
@@ -293,8 +303,12 @@ export class Cluster implements RunHost {
     this.watch.ready(run);
   }
 
-  onDeclare(run: DaemonRun, seeds: readonly string[]): void {
-    this.watch.declares(run, seeds);
+  onDeclare(run: DaemonRun, declared: Declared): void {
+    try {
+      this.watch.declares(run, declared);
+    } catch (error) {
+      this.schedule.fail(error);
+    }
   }
 
   onPersist(run: DaemonRun, state: PersistedState): void {

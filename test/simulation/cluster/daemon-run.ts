@@ -4,6 +4,7 @@
  */
 import type { FailoverReport, PromoteReport } from '../../../src/control/messages.js';
 import { Core, type TurnState } from '../../../src/daemon/core.js';
+import { PRIORITY_CHANGE } from '../../../src/daemon/jobs.js';
 import { Operations } from '../../../src/daemon/operations.js';
 import { InterruptedError } from '../../../src/daemon/steps.js';
 import type { Role } from '../../../src/failover/ports.js';
@@ -11,7 +12,7 @@ import type { PersistedState } from '../../../src/failover/state.js';
 import { CounterMap } from '../../../src/flow/counters.js';
 import type { EventSink, KernelBatch, KernelPort, RowSink } from '../../../src/flow/kernel-port.js';
 import type { Memory } from '../../../src/flow/record.js';
-import type { Mode } from '../../../src/replication/ports.js';
+import type { Mode, Stage } from '../../../src/replication/ports.js';
 import type { Cipher } from '../../../src/wire/cipher.js';
 import type { KernelTwin } from '../kernel-twin.js';
 import type { Random } from '../random.js';
@@ -32,6 +33,11 @@ const STALL_MS = 50;
 /** What one look at the clock costs, and one frame. Milliseconds. */
 const LOOK_MS = 0.01;
 const FRAME_MS = 0.01;
+/** The same on a machine where others have the processor: longer than a slice, so each is one step long. */
+const CROWDED_LOOK_MS = 1.1;
+const CROWDED_LATENESS = 20;
+/** What was late then is seen a few heartbeats later. Milliseconds. */
+const HEARTBEATS_MS = 2000;
 /** Frames read in one go, then timers and work have their turn. */
 const FRAMES_PER_TURN = 64;
 /** What a datagram takes of a receive buffer beyond its bytes. */
@@ -52,6 +58,12 @@ class RunCounters extends CounterMap {
   }
 }
 
+/** A DECLARE: incarnations, and up to where the stream of each is taken over. */
+export interface Declared {
+  readonly cuts: ReadonlyMap<string, number>;
+  readonly stage: Stage;
+}
+
 /** Where a run lives, and who looks on. */
 export interface RunHost {
   readonly schedule: Schedule;
@@ -68,8 +80,8 @@ export interface RunHost {
   /** What the daemon logs, and the peer of whom it speaks. */
   onLog(run: DaemonRun, message: string, peer: string): void;
   onReady(run: DaemonRun): void;
-  /** It is about to say what it does with the flows of these incarnations. */
-  onDeclare(run: DaemonRun, seeds: readonly string[]): void;
+  /** It is about to say what it does with the flows of other incarnations. */
+  onDeclare(run: DaemonRun, declared: Declared): void;
   /** The state is about to be on the disk; with sources, nothing of theirs has been touched yet. */
   onPersist(run: DaemonRun, state: PersistedState): void;
   /** A role change that was asked for is done. */
@@ -87,6 +99,8 @@ export interface RunOptions {
   readonly maxFlows: number;
   readonly auditIntervalMs: number;
   readonly drift: number;
+  /** What its kernel takes for a request, and for a datagram of a dump. Milliseconds. */
+  readonly requestMs: number;
   readonly receiveBufferBytes: number;
   readonly mode: Mode;
   readonly cipher: Cipher | undefined;
@@ -112,6 +126,8 @@ export class DaemonRun {
   isReady = false;
   /** Times what everything costs. */
   slowness = 1;
+  /** Every step of its work is a slice: frames, events and faults come between any two. */
+  isCrowded = false;
   receiveBufferBytes: number;
   stalledUntil = 0;
   /** Since when its loop runs without a stall. */
@@ -133,10 +149,12 @@ export class DaemonRun {
   #lastLoopAt: number;
   #inboxBytes = 0;
   #clock = 0;
-  #looks = 0;
+  /** What this round has cost so far. Milliseconds. */
+  #spentMs = 0;
   #busyUntil = 0;
   #nextTick = 0;
   #lastTick = 0;
+  #crowdedAt = Number.NEGATIVE_INFINITY;
   #wakeAt = Number.POSITIVE_INFINITY;
   #hasNews = true;
   #lastPromote: PromoteReport | undefined;
@@ -216,8 +234,11 @@ export class DaemonRun {
     };
     const declare = replicator.declare.bind(replicator);
     replicator.declare = (declaration) => {
-      const seeds = declaration.seeds.map(({ incarnation }) => Buffer.from(incarnation).toString('hex'));
-      this.#host.onDeclare(this, seeds);
+      const cuts = new Map<string, number>();
+      for (const { incarnation, cut = 0 } of declaration.seeds) {
+        cuts.set(Buffer.from(incarnation).toString('hex'), cut);
+      }
+      this.#host.onDeclare(this, { cuts, stage: declaration.stage ?? 'whole' });
       declare(declaration);
     };
   }
@@ -248,15 +269,26 @@ export class DaemonRun {
     if (this.isUp) then();
   }
 
+  /** Times what its loop may be late. */
+  get lateness(): number {
+    const isCrowded = this.#host.schedule.now - this.#crowdedAt < HEARTBEATS_MS;
+    return isCrowded ? Math.max(CROWDED_LATENESS, this.slowness) : this.slowness;
+  }
+
   /** Events lost since this run opened its socket. */
   get eventsLost(): number {
     return this.options.kernel.eventsLost() - this.#dropsBefore;
   }
 
+  /** Only a change of role is cut into pieces: all the rest would be late for as long as the fault lasts. */
+  get #isHurried(): boolean {
+    return this.isCrowded && this.core.jobs.current?.priority === PRIORITY_CHANGE;
+  }
+
   /** Its own clock: it drifts, and each look takes a little. */
   clock(): number {
-    this.#looks++;
-    return this.#clock + this.#looks * LOOK_MS;
+    this.#spentMs += this.#isHurried ? CROWDED_LOOK_MS : LOOK_MS;
+    return this.#clock + this.#spentMs;
   }
 
   /** A datagram has come to the socket. */
@@ -303,8 +335,9 @@ export class DaemonRun {
       this.wake(this.stalledUntil);
       return;
     }
-    this.#clock = Math.max(this.#clock + this.#looks * LOOK_MS, this.#local());
-    this.#looks = 0;
+    this.#clock = Math.max(this.#clock + this.#spentMs, this.#local());
+    this.#spentMs = 0;
+    if (this.#isHurried) this.#crowdedAt = now;
     const begun = this.#clock;
     let state: TurnState = 'idle';
     const job = this.core.jobs.current;
@@ -323,7 +356,7 @@ export class DaemonRun {
     if (this.asked > 0 && this.core.jobs.current !== job) this.#host.schedule.react();
     if (now - this.#lastLoopAt > STALL_MS) this.runningSince = now;
     this.#lastLoopAt = now;
-    const cost = Math.max(0.02, this.#clock + this.#looks * LOOK_MS - begun) * this.slowness;
+    const cost = Math.max(0.02, this.#clock + this.#spentMs - begun) * this.slowness;
     this.#busyUntil = now + cost;
     const pause = this.inbox.length > 0 || state === 'more' ? 0 : state === 'wait' ? WAIT_MS : TICK_MS;
     this.wake(Math.min(now + pause, Math.max(this.#nextTick, now)));
@@ -359,7 +392,7 @@ export class DaemonRun {
   #receive(): void {
     const datagram = this.inbox.shift() as Datagram;
     this.#inboxBytes -= datagram.bytes.length + DATAGRAM_OVERHEAD_BYTES;
-    this.#looks += Math.round(FRAME_MS / LOOK_MS);
+    this.#spentMs += FRAME_MS;
     this.sendsInReceive = 0;
     this.#host.beforeReceive(this, datagram);
     // A buffer of its own, as the socket has: what the core wants to keep it must copy.
@@ -392,12 +425,14 @@ export class DaemonRun {
       },
       dumpNext: (sink: RowSink) => {
         this.#effect();
+        this.#spentMs += this.options.requestMs;
         return kernel.dumpNext(sink);
       },
       buckets: () => kernel.buckets(),
       room: () => kernel.room(),
       execute: (batch: KernelBatch) => {
         this.#effect();
+        this.#spentMs += this.options.requestMs * batch.count;
         kernel.execute(batch);
       },
       eventsLost: () => this.eventsLost,

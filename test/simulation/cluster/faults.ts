@@ -19,6 +19,11 @@ const ROLE_KINDS_MAX = 3;
 type Fault = (faults: Faults, durationMs: number) => (() => void) | undefined;
 export type FaultTable = Readonly<Record<string, Fault>>;
 
+/** After so long without a frame nobody is a receiver. Milliseconds. */
+const UNHEARD_MS = 1300;
+/** More flows than one flush says. */
+const FLOOD_FLOWS = 1800;
+
 const all = () => true;
 
 /** Faults of the links; most hit all paths, some one way, one receiver, one kind of frame. */
@@ -60,6 +65,23 @@ const LINK_FAULTS: FaultTable = {
   'stuck-receiver': (f) => {
     const { name } = f.machine();
     return f.links({ loss: 1, covers: (_from, to, _l, frameClass) => to === name && frameClass === 0 });
+  },
+  /** More than one turn says waits for a node that nobody has heard. */
+  'cut-off-under-load': (f) => {
+    const busy = f.machine();
+    const free = f.links({ loss: 1, covers: (a, b) => (a === busy.name) !== (b === busy.name) });
+    const { schedule, traffic } = f.cluster;
+    schedule.after(UNHEARD_MS, () =>
+      f.unlessOver(() => {
+        const end = traffic.flood(busy, FLOOD_FLOWS);
+        busy.run?.news();
+        schedule.after(3000, () => {
+          end();
+          busy.run?.news();
+        });
+      }),
+    );
+    return free;
   },
   /** More frames than a window, and than a ring, while one receiver takes none. */
   'stuck-under-load': (f, durationMs) => {
@@ -106,7 +128,8 @@ const KERNEL_FAULTS: FaultTable = {
   resize: (f, durationMs) =>
     f.repeat(durationMs, 30, () => {
       const { twin } = f.machine();
-      twin.resize(1 << (12 + f.random.below(4)));
+      // Never back to the size that it had when a dump began.
+      twin.resize((1 << (12 + f.random.below(4))) + ++f.resizes);
     }),
   'dump-interrupted': (f, durationMs) => f.repeat(durationMs, 100, () => f.machine().twin.interruptDump()),
   'early-drop': (f, durationMs) =>
@@ -123,6 +146,12 @@ const KERNEL_FAULTS: FaultTable = {
     f.cluster.interference = 0.3;
     return () => {
       f.cluster.interference = 0;
+    };
+  },
+  meddling: (f) => {
+    f.cluster.meddling = 0.3;
+    return () => {
+      f.cluster.meddling = 0;
     };
   },
   audits: (f, durationMs) =>
@@ -179,6 +208,14 @@ const PROCESS_FAULTS: FaultTable = {
       run.slowness = 1;
     };
   },
+  crowded: (f) => {
+    const { run } = f.machine();
+    if (run === undefined) return undefined;
+    run.isCrowded = true;
+    return () => {
+      run.isCrowded = false;
+    };
+  },
   'small-buffer': (f) => {
     const { run } = f.machine();
     if (run === undefined) return undefined;
@@ -229,6 +266,8 @@ export class Faults {
   readonly adversary: Adversary;
   readonly operator: Operator;
   names: string[] = [];
+  /** Times that a hash was given another size. */
+  resizes = 0;
   readonly #roles: string[] = [];
   readonly #ends = new Set<() => void>();
   #isOver = false;

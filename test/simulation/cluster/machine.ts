@@ -46,8 +46,12 @@ export class Machine {
   readonly cipher = new CipherTwin();
   run: DaemonRun | undefined;
   readonly drift: number;
+  /** What its kernel takes for a request. Milliseconds. */
+  requestMs = 0;
   /** Order of the last step after which only an audit can know what the kernel has. */
   lastHiddenChange = 0;
+  /** The same as an order among all that happens. */
+  hiddenAt = 0;
   /** Faults that swap its events now: until they end the order of events proves nothing. */
   unordered = 0;
   /** Order of the last packet of a key that passed this machine (invariant 5). */
@@ -101,5 +105,6 @@ export class Machine {
   /** Something happened in the kernel that no event tells in time, or in order. */
   hide(): void {
     this.lastHiddenChange = this.#schedule.steps;
+    this.hiddenAt = this.#schedule.mark();
   }
 }

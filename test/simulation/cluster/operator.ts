@@ -12,6 +12,7 @@ export class Operator {
   master: Machine | undefined;
   readonly #cluster: Cluster;
   readonly #random: Random;
+  #settled = 0;
 
   constructor(cluster: Cluster, random: Random) {
     this.#cluster = cluster;
@@ -20,7 +21,10 @@ export class Operator {
 
   /** Tells the daemon of a machine its role, if it runs by then. */
   tell(machine: Machine, role: Role, afterMs: number): void {
+    const settled = this.#settled;
     this.#cluster.schedule.after(afterMs, () => {
+      // What a fault has left to be told later counts no more in peace.
+      if (settled !== this.#settled) return;
       this.#cluster.trace.say(machine.name, `is told to be ${role}`);
       if (machine.run?.isUp) this.#cluster.watch.roles.asks(machine.run, role);
       machine.run?.ask(role);
@@ -55,6 +59,7 @@ export class Operator {
   /** In the end one machine is primary and has the address, and all others are told to be backups. */
   settle(): void {
     const { machines } = this.#cluster;
+    this.#settled++;
     if (this.master === undefined) return;
     for (const machine of machines) {
       this.tell(machine, machine === this.master ? 'primary' : 'backup', 50 * this.#random.next());

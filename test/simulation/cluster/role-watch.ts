@@ -86,8 +86,10 @@ export class RoleWatch {
       if (primary !== undefined && left.length > 0) {
         return `${run.name} has flows of ${left.map(({ node }) => node).join(', ')}, whom nobody has taken over`;
       }
-      if (primary !== undefined && run.core.replicator.highestTerm > primary.core.replicator.term) {
-        return `${run.name} knows of a higher term than that of ${primary.name}`;
+      // A term of a tenure of which nothing is left binds only the next promote.
+      const tenure = this.#world.streamOf(run.id)?.tenure ?? 0;
+      if (primary !== undefined && tenure > primary.core.replicator.term) {
+        return `${run.name} had a higher term than that of ${primary.name}`;
       }
       const why = this.#leftOver(run);
       if (why !== undefined) return why;

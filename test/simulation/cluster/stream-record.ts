@@ -82,6 +82,8 @@ export class StreamRecord {
   wasPrimary = false;
   /** The term of its last ROLE(primary); 0: there was none. */
   tenure = 0;
+  /** It has given flows away, and the DECLARE that says so is still to come. */
+  isRestating = false;
   readonly #hash: KeyedHash;
   readonly #bySegment = new Map<number, KeyHistory[]>();
   readonly #m = allocateMemory(1024);
@@ -125,6 +127,7 @@ export class StreamRecord {
       else if (code === 7) {
         note.isDeclared = true;
         note.isBegun = op[4] === 1;
+        this.isRestating = false;
         const seeds = op[3] as [string, Uint8Array, number][];
         for (const [, incarnation] of seeds) note.seeds.push(Buffer.from(incarnation).toString('hex'));
       } else if (code === 8 && op[1] === 1) {
@@ -212,7 +215,8 @@ export class StreamRecord {
     }
     const history = this.#history(text(m.u8, OFF_KEY, offReplySrc(addr)));
     const value = text(m.u8, OFF_KEY, at);
-    const before = history.values.at(-1);
+    // What a DECLARE takes back is recorded after its frame.
+    const before = note.isDeclared || this.isRestating ? undefined : history.values.at(-1);
     if ((head & 16) === 0 && before !== undefined && isOtherLife(before, value, addr)) {
       this.onMissingFresh?.(before, value, sequence);
     }

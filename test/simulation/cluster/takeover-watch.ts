@@ -10,9 +10,9 @@ import {
   OFF_LENGTH,
   OFF_ORIG_L4,
 } from '../../../src/flow/record.js';
-import { DEAD, SHADOW } from '../../../src/table/slot-bits.js';
+import { DEAD, OWNER_SELF, OWNER_UNCLASSIFIED, SHADOW } from '../../../src/table/slot-bits.js';
 import { originalKey, replyKey } from '../kernel-twin-flows.js';
-import type { DaemonRun } from './daemon-run.js';
+import type { DaemonRun, Declared } from './daemon-run.js';
 import { durableText, keyText, type Machine, showText } from './machine.js';
 import { type StreamRecord, valueAt } from './stream-record.js';
 import { Violation } from './violation.js';
@@ -33,6 +33,10 @@ export interface Takeover {
   readonly doubtful: Set<string>;
   isDeclared: boolean;
   readonly begunAt: number;
+  /** Up to where it took over each source when it began to. */
+  cuts: ReadonlyMap<string, number>;
+  /** Records of keys of which several sources have spoken, and this node has no own: by the source's term. */
+  readonly rivals: Map<string, Map<number, string>>;
 }
 
 /** Whom the watch asks. */
@@ -48,6 +52,8 @@ export class TakeoverWatch {
   readonly #world: TakeoverWorld;
   /** Those under way, and those that a crash cut short, by machine; at most one of each run. */
   readonly #takeovers = new Map<Machine, Takeover[]>();
+  /** Those that a run has done, in its order. */
+  readonly #done = new WeakMap<DaemonRun, Takeover[]>();
   readonly #m = allocateMemory(1024);
 
   constructor(world: TakeoverWorld) {
@@ -75,6 +81,7 @@ export class TakeoverWatch {
     const takeover = this.#open(machine, run);
     const { table } = run.core;
     const owners = new Map<number, string>();
+    const views = run.core.stream.sources();
     for (const { node, incarnation } of state.sources) {
       const owner = table.owners.find(node, Uint8Array.from(Buffer.from(incarnation, 'hex')));
       if (owner < 0) continue; // left over from one that was cut short
@@ -91,6 +98,8 @@ export class TakeoverWatch {
       const isShadow = (table.bits(slot) & SHADOW) !== 0;
       // Which of two sources' records is the one that counts is not this watch's to say.
       if (isShadow || takeover.flows.has(key)) takeover.doubtful.add(key);
+      const term = views.find(({ owner }) => owner === table.owner(slot))?.primaryTerm ?? 0;
+      this.#rival(takeover, run, slot, key, term);
       if (isShadow && takeover.flows.has(key)) continue;
       takeover.flows.set(key, durableText(table.memory, at));
       takeover.owners.set(key, owners.get(table.owner(slot)) ?? '');
@@ -109,6 +118,8 @@ export class TakeoverWatch {
       doubtful: new Set(),
       isDeclared: false,
       begunAt: this.#world.mark(),
+      cuts: new Map(),
+      rivals: new Map(),
     };
     const others = this.#takeovers.get(machine)?.filter((t) => t.run !== run) ?? [];
     this.#takeovers.set(machine, [...others, takeover]);
@@ -116,14 +127,82 @@ export class TakeoverWatch {
   }
 
   /** What it says to its peers: the state on the disk also names what is left of another one, that was cut short. */
-  declares(run: DaemonRun, seeds: readonly string[]): void {
+  declares(run: DaemonRun, { cuts, stage }: Declared): void {
     const takeover = this.of(run);
-    if (takeover === undefined || takeover.isDeclared) return;
-    takeover.isDeclared = true;
-    for (const [node, incarnation] of takeover.sources) {
-      if (!seeds.includes(incarnation)) takeover.sources.delete(node);
+    if (takeover === undefined) return;
+    if (takeover.isDeclared) {
+      // Where frames are not sent again, what was said late was not heard, perhaps.
+      if (stage === 'done' && run.options.mode === 'reliable') this.#late(takeover, cuts);
+      return;
     }
-    for (const [key, owner] of takeover.owners) if (!seeds.includes(owner)) takeover.flows.delete(key);
+    takeover.isDeclared = true;
+    takeover.cuts = cuts;
+    for (const [node, incarnation] of takeover.sources) {
+      if (!cuts.has(incarnation)) takeover.sources.delete(node);
+    }
+    for (const [key, owner] of takeover.owners) if (!cuts.has(owner)) takeover.flows.delete(key);
+    this.#ranked(run, takeover);
+  }
+
+  /** What a source that lives has said since it began is taken over too. */
+  #late(takeover: Takeover, cuts: ReadonlyMap<string, number>): void {
+    for (const [incarnation, end] of cuts) {
+      const stream = this.#world.streamOf(incarnation);
+      const begin = takeover.cuts.get(incarnation);
+      if (stream === undefined || begin === undefined) continue;
+      for (let s = begin + 1; s <= Math.min(end, stream.length); s++) {
+        const { touched, isDeclared } = stream.frames[s];
+        // It has given flows away itself.
+        if (isDeclared) break;
+        for (const history of touched) {
+          const value = valueAt(history, end);
+          if (value === undefined || value === '') continue;
+          takeover.flows.set(history.key, value);
+          takeover.owners.set(history.key, incarnation);
+        }
+      }
+    }
+  }
+
+  /** Notes a source's record of a key of which this node has no own flow. */
+  #rival(takeover: Takeover, run: DaemonRun, slot: number, key: string, term: number): void {
+    const { table } = run.core;
+    const at = table.recordAt(slot);
+    const visible = table.find(table.memory, at);
+    // Where one says that it has ended, that stands.
+    const hasOther = table.owner(visible) <= OWNER_UNCLASSIFIED || !table.hasImage(visible);
+    if (term === 0 || visible < 0 || hasOther) return;
+    const rivals = takeover.rivals.get(key) ?? new Map<number, string>();
+    takeover.rivals.set(key, rivals);
+    rivals.set(term, durableText(table.memory, at));
+  }
+
+  /** Of two sources the one with the higher term is believed. */
+  #ranked(run: DaemonRun, takeover: Takeover): void {
+    const { table } = run.core;
+    for (const [key, rivals] of takeover.rivals) {
+      if (rivals.size < 2) continue;
+      const best = rivals.get(Math.max(...rivals.keys())) as string;
+      writeText(this.#m, best);
+      const slot = table.find(this.#m, 0);
+      if (slot < 0 || table.owner(slot) !== OWNER_SELF) continue;
+      const own = durableText(table.memory, table.recordAt(slot));
+      if (own === best) continue;
+      throw new Violation(
+        108,
+        `${run.name} takes ${showText(own)} for ${showText(key)}, the higher term says ${showText(best)}`,
+      );
+    }
+  }
+
+  /** The takeover before this one by which the run got this key from a node that is a source now, too. */
+  before(takeover: Takeover, key: string): Takeover | undefined {
+    const all = this.#done.get(takeover.run) ?? [];
+    return all.findLast((t) => {
+      const owner = t.owners.get(key);
+      const node = owner === undefined ? undefined : this.#world.runOf(owner)?.name;
+      return node !== undefined && t !== takeover && t.flows.has(key) && takeover.sources.has(node);
+    });
   }
 
   /** A promote, or an absorb, has ended. */
@@ -139,7 +218,11 @@ export class TakeoverWatch {
     machine.hide();
     // A demote has stopped it.
     if (run.core.jobs.find('demote') !== undefined || run.core.role !== 'primary') return;
-    for (const takeover of done) this.#judge(machine, run, takeover, report);
+    for (const takeover of done) {
+      this.#judge(machine, run, takeover, report);
+      const before = this.#done.get(run) ?? [];
+      this.#done.set(run, [...before, takeover]);
+    }
   }
 
   /** True if all sources of a takeover that was cut short were found again. */

@@ -20,6 +20,7 @@ import { protoBitsOf } from '../../../src/flow/normalise.js';
 import {
   addressBytes,
   allocateMemory,
+  copyRecord,
   HAS_TIMEOUT,
   type Memory,
   OFF_HAS,
@@ -31,6 +32,7 @@ import {
   offState,
   offStatus,
   PART_MASTER,
+  PROTO_HAS_STATE,
 } from '../../../src/flow/record.js';
 import { originalKey, type TwinFlow } from '../kernel-twin-flows.js';
 import { natBits } from '../kernel-twin-requests.js';
@@ -49,6 +51,8 @@ const SHARED_FROM = 60_000;
 const SHARED_KEYS = 24;
 /** Share of the active machine's changes that are packets of connections through the cluster's address. */
 const FORWARDED_SHARE = 0.6;
+/** Flows of a flood, which has no tuple twice. */
+const FLOOD_FROM = 0x50000;
 /** A packet prolongs its flow to so much, seconds. */
 const REFRESHED_S = 300;
 
@@ -155,6 +159,49 @@ export class Traffic {
       if (roll < 0.7) flow.expiresAt = Math.max(flow.expiresAt, machine.twin.now() + REFRESHED_S * 1000);
       this.#change(machine, flow);
     }
+  }
+
+  /** Something happens to the flow of this key, of which a daemon is just about to write. */
+  meddle(machine: Machine, m: Memory, at: number): void {
+    const flow = machine.twin.lookup(originalKey(m, at));
+    const roll = this.#random.next();
+    if (flow === undefined || flow.isLoser || flow.isDeaf) {
+      if (roll < 0.5) this.#bornAgain(machine, m, at);
+    } else if (roll < 0.4) this.#finish(machine, flow);
+    else if (roll < 0.6) {
+      this.#finish(machine, flow);
+      this.#bornAgain(machine, flow.m, 0);
+    } else this.#change(machine, flow);
+  }
+
+  /** A packet in the middle of a connection that the kernel does not have. */
+  #bornAgain(machine: Machine, m: Memory, at: number): void {
+    // A question by what an event told: no kernel has a TCP flow without a state.
+    const isTcp = m.u8[at + OFF_PROTOCOL] === IPPROTO_TCP;
+    if (isTcp && (m.u8[at + offProtoBits(addressBytes(m, at))] & PROTO_HAS_STATE) === 0) return;
+    const to = this.#m;
+    to.u8.fill(0);
+    copyRecord(m, at, to, 0);
+    to.u8[OFF_HAS] = HAS_TIMEOUT;
+    to.u32[OFF_TIMEOUT >>> 2] = REFRESHED_S;
+    if (machine.twin.born(to, 0) === undefined) return;
+    this.#note(machine, 1, 0);
+    machine.sees(keyText(to, 0));
+  }
+
+  /** So many flows begin at once, and end together later. */
+  flood(machine: Machine, count: number): () => void {
+    const { twin } = machine;
+    const born: TwinFlow[] = [];
+    for (let i = 0; i < count; i++) {
+      const flow = this.#born(machine, FLOOD_FROM + machine.index * 10_000 + i);
+      if (flow !== undefined) born.push(flow);
+    }
+    return () => {
+      // It was booted meanwhile.
+      if (machine.twin !== twin) return;
+      for (const flow of born) if (flow.place >= 0) this.#finish(machine, flow);
+    };
   }
 
   #forget(i: number): void {
@@ -275,6 +322,7 @@ export class Traffic {
     const kind = random.below(5);
     const value = random.below(1 << 16);
     this.#note(machine, 3 + kind, flow.id);
+    machine.sees(keyText(flow.m, 0));
     if (flow.isDeaf) machine.hide();
     const mark = (m: Memory) => {
       m.u32[offMark(addressBytes(m, 0)) >>> 2] = value;

@@ -33,6 +33,8 @@ export const INVARIANTS = {
   105: 'nobody has acknowledged what was never sent',
   106: 'the daemon does not throw',
   107: 'what has ended on the primary does not return',
+  108: 'of two sources the one with the higher term is believed',
+  109: 'what a commit has written is in the table, as it was written',
 } as const;
 
 export type InvariantNumber = keyof typeof INVARIANTS;

@@ -1,4 +1,5 @@
 /** Looks on at every frame and every step of a cluster, and throws a Violation where an invariant is broken. */
+import { PRIORITY_CHANGE } from '../../../src/daemon/jobs.js';
 import type { PersistedState } from '../../../src/failover/state.js';
 import { seedFromText } from '../../../src/flow/hash.js';
 import { OWNERS_MAX, PEERS_MAX, QUARANTINE_MAX } from '../../../src/limits.js';
@@ -6,7 +7,7 @@ import type { PeerStatus } from '../../../src/replication/ports.js';
 import { LEVEL_ROOT } from '../../../src/table/digests.js';
 import { INJECTING, OWNER_SELF, PENDING } from '../../../src/table/slot-bits.js';
 import type { TwinFlow } from '../kernel-twin-flows.js';
-import type { DaemonRun } from './daemon-run.js';
+import type { DaemonRun, Declared } from './daemon-run.js';
 import { checkKernel } from './kernel-check.js';
 import { durableText, keyText, type Machine, showText } from './machine.js';
 import { type Datagram, peekHead } from './network.js';
@@ -122,8 +123,10 @@ export class Watch {
       get now() {
         return schedule.now;
       },
+      mark: () => schedule.mark(),
       machines,
       takeoverOf: (machine) => (machine.run === undefined ? undefined : this.takeovers.of(machine.run)),
+      tookBefore: (takeover, key) => this.takeovers.before(takeover, key),
     });
   }
 
@@ -228,9 +231,9 @@ export class Watch {
   }
 
   /** What the sources still say is judged anew when they have declared. */
-  declares(run: DaemonRun, seeds: readonly string[]): void {
-    this.takeovers.declares(run, seeds);
-    for (const seed of seeds) this.#absorbs(run, seed, ABSORBED_MS);
+  declares(run: DaemonRun, declared: Declared): void {
+    this.takeovers.declares(run, declared);
+    for (const seed of declared.cuts.keys()) this.#absorbs(run, seed, ABSORBED_MS);
   }
 
   /** A flow ends in a kernel, by a packet, a timer or another program. */
@@ -319,10 +322,15 @@ export class Watch {
   logged(run: DaemonRun, message: string, node: string): void {
     const { now } = this.#cluster.schedule;
     if (message.startsWith(LENDS)) this.#lends(run);
+    if (message === 'peer: yielded') {
+      this.#of(run).stream.isRestating = true;
+      // An audit leaves out what waits for a commit, and that waits no more now.
+      this.#cluster.machineOf(run).hide();
+    }
     const other = this.#cluster.machines.find((m) => m.name === node)?.run;
     if (message === 'peer: silent' && other !== undefined) {
       // A slow one never reads to the end, and does not put it off for ever.
-      const isSlow = run.slowness > 1;
+      const isSlow = run.lateness > 1;
       const unread = run.inbox.find((d) => d.head.incarnation === other.id && now - d.arrivedAt < SILENT_MS);
       if (unread !== undefined && !isSlow)
         throw new Violation(103, `${run.name} calls ${node} silent, its frame is not read`);
@@ -342,7 +350,7 @@ export class Watch {
   #replaced(run: DaemonRun, other: DaemonRun, now: number): void {
     if (this.#peer(run, other.id) !== undefined || now - other.startedAt < 5000) return;
     const isFree = [run, other].every(
-      (r) => r.stalledUntil < now && now - r.runningSince > 3000 && r.slowness === 1,
+      (r) => r.stalledUntil < now && now - r.runningSince > 3000 && r.lateness === 1,
     );
     if (!isFree || this.#cluster.isDisturbed(run.name, other.name, 3000)) return;
     throw new Violation(104, `${run.name} let another daemon take the name ${other.name}`);
@@ -359,6 +367,7 @@ export class Watch {
     this.#progress(run, watched);
     this.#restarts(run, watched);
     if (watched.steps++ % LIMITS_EVERY === 0) this.#limits(run);
+    this.writes.look(run, this.#cluster.machineOf(run));
     this.#audits(run, watched);
     watched.heardFormer = false;
     watched.isRelabelled = false;
@@ -367,7 +376,7 @@ export class Watch {
   #heartbeat(run: DaemonRun): void {
     const { now } = this.#cluster.schedule;
     const gap = now - Math.max(run.lastHeartbeatAt, run.runningSince);
-    if (gap > HEARTBEAT_GAP_MS + LOOP_SLACK_MS * run.slowness) {
+    if (gap > HEARTBEAT_GAP_MS + LOOP_SLACK_MS * run.lateness) {
       throw new Violation(18, `${run.name} has sent no heartbeat for ${gap.toFixed(0)} ms`);
     }
   }
@@ -379,7 +388,9 @@ export class Watch {
     if (!isHeld || replicator.sequence !== watched.sequence) watched.lastProgressAt = now;
     watched.sequence = replicator.sequence;
     const heldMs = now - Math.max(watched.lastProgressAt, run.runningSince);
-    if (heldMs <= HELD_UP_MS + LOOP_SLACK_MS * run.slowness) return;
+    // A receiver that is late itself answers as late.
+    const lateness = Math.max(...this.#cluster.machines.map((m) => m.run?.lateness ?? 1));
+    if (heldMs <= HELD_UP_MS + LOOP_SLACK_MS * lateness) return;
     throw new Violation(
       17,
       `${run.name} says nothing for ${heldMs.toFixed(0)} ms, ${table.dirtyCount} flows wait`,
@@ -463,6 +474,8 @@ export class Watch {
     const { queue } = machine.twin;
     if (!run.isReady || queue.length > 0 || queue.waiting > 0 || machine.unordered > 0) return false;
     if (this.takeovers.of(run) !== undefined || run.asked > 0) return false;
+    // What is marked for its commit does not follow its events.
+    if (run.core.jobs.current?.priority === PRIORITY_CHANGE) return false;
     return run.eventsLost === watched.healedLosses && machine.lastHiddenChange < watched.healedStep;
   }
 
