@@ -16,7 +16,6 @@ import { compare, differenceOf, type Outcome } from './conntrack/comparison.js';
 import { Twins } from './conntrack/twins.js';
 import { eventually } from './deadline.js';
 import { CONNTWIN_PROGRAM, program, repositoryRoot } from './program.js';
-import { chooseSeed } from './random.js';
 import { sized } from './size.js';
 
 const WITHIN = { withinMs: 60_000 };
@@ -56,7 +55,9 @@ const runDebian = (words: readonly string[], input = ''): Outcome =>
   inside(twins.debian, () => runSync(['sh', '-c', 'cat | conntrack "$@"', 'sh', ...words], input));
 
 test('random command lines come to the same in both programs', async () => {
-  const seed = chooseSeed() % 1_000_000;
+  // Always the same lines: what a new line finds is news of Debian's program as often as of ours, and is looked for with
+  // `npm run test:conntrack`, which takes new ones.
+  const seed = Number(process.env.CONNTWIN_SEED ?? 4711) % 1_000_000;
   const [node, script] = program('test/lab/conntrack/compare-program');
   const argv = [node, script, '--seed', String(seed), '--count', String(sized(120, 10_000))];
   const labelled = join(repositoryRoot(), 'test/lab/conntrack/labelled.sh');
