@@ -9,9 +9,11 @@ import { PushTraffic } from './push-traffic.js';
 import { countResets, resetsSeen } from './reset-counter.js';
 import { sized } from './size.js';
 
-/** Younger than the live connections, and so before them in the commit: it is long enough for packets to come. */
+/** Younger than the live connections, and so before them in the commit; it lasts while somebody looks for the gate. */
 const FLOWS = sized(60_000, 1_000_000);
 const CONNECTIONS = 40;
+/** New clients, and the SNAT ports that they and the live connections share. */
+const OTHERS = 64;
 const SYNC_WITHIN_MS = 60_000;
 const TALK_WITHIN_MS = 20_000;
 const GATE = { failover: { gate: 'drop' } };
@@ -39,15 +41,29 @@ async function fill({ lab: of, fw2 }: FirewallPair, connections: number): Promis
   });
 }
 
-/** Cuts fw1 off, begins to make fw2 primary, and moves the addresses once its gate is up. */
-async function cutOff({ lab: of, fw2 }: FirewallPair) {
+/**
+ * Cuts fw1 off and makes fw2 primary. As soon as its gate is up fw2's daemon is stopped, so that the commit lasts until
+ * the gate has dropped `drops` packets, however fast it is: only then it goes on.
+ */
+async function takeOver({ lab: of, fw2 }: FirewallPair, drops: number, meanwhile?: () => void) {
   await Promise.all([of.cut('fw1'), of.cutSync('fw1')]);
-  const report = fw2.failover('primary');
+  const promoting = fw2.failover('primary');
   await eventually('the gate is up', { withinMs: 5000, everyMs: 1 }, async () => {
-    return (await gateOf(fw2)).raised === 1;
+    if ((await gateOf(fw2)).raised !== 1) return false;
+    fw2.pause();
+    return true;
   });
-  await of.activate('fw2');
-  return { report };
+  try {
+    await of.activate('fw2');
+    meanwhile?.();
+    await eventually(`the gate drops ${drops} packets`, { withinMs: 4000, everyMs: 20 }, async () => {
+      const counter = await of.exec('fw2', ['nft', 'list counter inet conntwin_gate dropped']);
+      return Number(/packets (\d+)/.exec(counter)?.[1]) >= drops;
+    });
+  } finally {
+    fw2.resume();
+  }
+  return promoting;
 }
 
 describe('a raised gate', () => {
@@ -58,14 +74,13 @@ describe('a raised gate', () => {
     const traffic = await PushTraffic.start(lab, CONNECTIONS);
     await fill(pair, CONNECTIONS);
     await countResets(lab);
-    const { promote } = await (await cutOff(pair)).report;
+    const { promote } = await takeOver(pair, 1);
     await traffic.talks(TALK_WITHIN_MS);
     expect(traffic.state.dead).toEqual({});
     expect(await resetsSeen(lab)).toBe(0);
     expect(promote).toMatchObject({ rejected: 0 });
     const gate = await gateOf(fw2);
     expect(gate).toMatchObject({ state: 'ready', raised: 1, problem: '' });
-    // Strays came, or this test would have shown nothing.
     expect(gate.dropped).toBeGreaterThan(0);
     expect(await isGateGone(lab)).toBe(true);
   });
@@ -74,16 +89,14 @@ describe('a raised gate', () => {
     pair = await FirewallPair.create({ flows: FLOWS, config: GATE });
     const { lab } = pair;
     for (const fw of lab.firewalls) {
-      const rule = 'oifname "wan" meta l4proto tcp snat to 10.2.0.254:40000-40063';
+      const rule = `oifname "wan" meta l4proto tcp snat to 10.2.0.254:40000-${40000 + OTHERS - 1}`;
       await lab.exec(fw, ['nft', `flush chain ip nat post; add rule ip nat post ${rule}`]);
     }
     const live = await PushTraffic.start(lab, CONNECTIONS);
-    const others = PushTraffic.prepare(lab, 64);
+    const others = PushTraffic.prepare(lab, OTHERS);
     await fill(pair, CONNECTIONS);
-    const promoting = await cutOff(pair);
     // As many as there are ports, while the live ones are still to be committed.
-    others.open();
-    const { promote } = await promoting.report;
+    const { promote } = await takeOver(pair, OTHERS, () => others.open());
     expect(promote).toMatchObject({ rejected: 0 });
     await live.talks(TALK_WITHIN_MS);
     expect(live.state.dead).toEqual({});

@@ -108,6 +108,15 @@ export class LabDaemon {
     this.forget();
   }
 
+  /** Stops the process until `resume`. */
+  pause(): void {
+    this.signal('SIGSTOP');
+  }
+
+  resume(): void {
+    this.signal('SIGCONT');
+  }
+
   /** Removes what it remembers of its role, as a reboot does. */
   forgetState(): void {
     rmSync(join(this.lab.directory, this.name, `${this.name}.state`), { force: true });
@@ -173,8 +182,7 @@ export class LabDaemon {
 
   /** Has it read its configuration again, by SIGHUP, as `systemctl reload` does. */
   reload(): void {
-    if (this.pid === undefined) throw new Error(`the daemon of ${this.name} does not run`);
-    process.kill(this.pid, 'SIGHUP');
+    this.signal('SIGHUP');
   }
 
   /** Memory that it holds, bytes. */
@@ -221,6 +229,11 @@ export class LabDaemon {
     writeFileSync(file, `${this.bootId}\n`);
     const script = 'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"';
     return ['sh', '-ec', script, file];
+  }
+
+  private signal(signal: NodeJS.Signals): void {
+    if (this.pid === undefined) throw new Error(`the daemon of ${this.name} does not run`);
+    process.kill(this.pid, signal);
   }
 
   private forget(isProcessGone = true): void {
