@@ -45,6 +45,8 @@ interface RunOptions {
   isInteractive?: boolean;
   /** Lines of the terminal that standard output is. */
   screenLines?: number;
+  /** and its width. */
+  screenColumns?: number;
   /** Pieces of output after which the user has enough. */
   stopAfter?: number;
   onOut?: (pieces: number) => void;
@@ -65,6 +67,7 @@ async function run(argv: readonly string[], options: RunOptions = {}) {
     },
     isInteractive: options.isInteractive === true,
     screenLines: () => options.screenLines,
+    screenColumns: () => options.screenColumns,
     interruption: () => stop.signal,
   });
   return outcome;
@@ -366,6 +369,59 @@ describe('flows', () => {
     expect((await call('flows list -o json')).out).toBe(json);
   });
 
+  test('on a terminal is a table as wide as that, which tells own flows from held ones', async () => {
+    backend.batches = [packed(1001, 1002)];
+    const { out } = await call('flows list', { screenColumns: 100 });
+    expect(out.split('\n').slice(0, 3)).toEqual([
+      'PROTO  FROM           TO            STATE        OWNER     STATUS   LEFT',
+      'tcp    10.1.0.1:1001  10.2.0.1:443  established  held fw2  assured    5m',
+      'tcp    10.1.0.1:1002  10.2.0.1:443  established  own       assured    5m',
+    ]);
+    const narrow = (await call('flows list', { screenColumns: 40 })).out.split('\n');
+    expect(narrow.slice(0, 2)).toEqual(['PROTO  FROM           TO', 'tcp    10.1.0.1:1001  10.2.0.1:443']);
+    const tiny = (await call('flows list', { screenColumns: 20 })).out.split('\n');
+    expect(tiny[1]).toBe('tcp    10.1.0.1:100…');
+  });
+
+  test('as JSON says whose each is', async () => {
+    backend.batches = [packed(1001, 1002)];
+    const lines = (await call('flows list -o json')).out.trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line)).map(({ owner, node }) => [owner, node])).toEqual([
+      ['held', 'fw2'],
+      ['own', undefined],
+    ]);
+  });
+
+  test('in order of a field, and the first of them only', async () => {
+    backend.batches = [packed(1002, 1001), packed(1003)];
+    const ports = async (options: string) =>
+      [...(await call(`flows list ${options}`)).out.matchAll(/sport=(\d+) dport=443/g)].map(
+        ([, port]) => port,
+      );
+    expect(await ports('--sort sport')).toEqual(['1003', '1002', '1001']);
+    expect(await ports('--sort sport --reverse --top 2')).toEqual(['1001', '1002']);
+    expect(await ports('--top 1 --sort src')).toEqual(['1002']);
+  });
+
+  test('an expression travels to the daemon as it was written, and a wrong one stays here', async () => {
+    await call('flows count --where assured');
+    expect(backend.asked).toEqual([{ table: 'kernel', node: '', filter: { status: [] }, where: 'assured' }]);
+    const { code, err } = await run([
+      '--socket',
+      socket,
+      'flows',
+      'list',
+      '--where',
+      'proto=tcp and pront=5',
+    ]);
+    expect([code, backend.asked.length]).toEqual([2, 1]);
+    expect(err).toBe(
+      'conntwin: --where: column 15: "pront" is no field: did you mean "proto"?\n' +
+        '  proto=tcp and pront=5\n' +
+        '                ^\n',
+    );
+  });
+
   test('records of another layout are an error, not garbage', async () => {
     backend.batches = [packed(1001).slice(0, 50)];
     const { code, err } = await call('flows list');
@@ -413,12 +469,21 @@ describe('flows', () => {
     ['--state NOWHERE', 'state: "NOWHERE"'],
     ['--status BLUE', 'status: "BLUE"'],
     ['--family ipx', 'The family is one of ipv4, ipv6.'],
-    ['--table mirror', 'The table is one of kernel, internal, external.'],
+    ['--table owls', 'The table is one of kernel, internal, external, mirror, replica.'],
     ['--node fw2', 'add --table external'],
+    ['--src 10.0.0.0/33', '--src'],
+    ['--where', '--where'],
+    ['--where bytes>>5', '--where: column 7'],
+    ['--table mirror --where bytes>5', "only the kernel's table has bytes"],
+    [`--where ${'x'.repeat(9000)}`, 'longer than 8192 characters'],
+    [`--where proto=${'x'.repeat(8000)}`, '...'],
+    [`--protocol ${'x'.repeat(90_000)}`, '--protocol'],
+    [`--sport ${'9'.repeat(90_000)}`, '--sport'],
   ])('count %s is a usage error', async (options, text) => {
     const { code, err } = await call(`flows count ${options}`);
     expect(code).toBe(2);
     expect(err).toContain(text);
+    expect(err.length).toBeLessThan(1000);
     expect(backend.asked).toEqual([]);
   });
 });
