@@ -147,3 +147,10 @@ export async function whereOf(text: string | undefined): Promise<Where | undefin
     throw new ControlError('invalid', `--where: ${cause.message}`, { cause });
   }
 }
+
+/** Nothing was asked for: every flow is meant. */
+export const isEverything = (query: FlowQuery): boolean =>
+  query.where === undefined &&
+  Object.values(query.filter).every(
+    (value) => value === undefined || (Array.isArray(value) && value.length === 0),
+  );

@@ -12,6 +12,8 @@ import {
   withTable,
 } from '../flow-query.js';
 import { atMost, choice } from '../options.js';
+import { addFlowChanges } from './flows-change.js';
+import { addFlowsWatch } from './flows-watch.js';
 
 /** As FORMATS of the printer, which is loaded when it is needed. */
 const FORMATS = ['table', 'conntrack', 'extended', 'save', 'xml', 'json'] as const satisfies Format[];
@@ -72,6 +74,8 @@ export function addFlows(program: Command, context: CommandContext): void {
     .description('print how many flows there are')
     .addHelpText('after', WHERE_HELP + COUNT_EXAMPLES)
     .action((options: ListOptions) => count(context, options));
+  addFlowChanges(flows, context);
+  addFlowsWatch(flows, context);
 }
 
 async function list(context: CommandContext, options: ListOptions): Promise<void> {

@@ -488,6 +488,74 @@ describe('flows', () => {
   });
 });
 
+describe('flows get, create, update, delete and watch refuse what makes no sense, and name it', () => {
+  const LONG = 'x'.repeat(90_000);
+  test.each([
+    ['get', "missing required argument 'flow'"],
+    ['get tcp', 'three words'],
+    ['get tcp 10.0.0.1:1 10.0.0.2', '10.0.0.2: tcp has ports: write 10.0.0.2:PORT'],
+    ['get icmp 10.0.0.1:1 10.0.0.2', '10.0.0.1:1: icmp has no ports'],
+    ['get tcp 10.0.0.1:1 [fd00::1]:2', 'one is IPv4 and the other IPv6'],
+    ['get owl 10.0.0.1 10.0.0.2', 'protocol: "owl"'],
+    ['get tcp 10.0.0.1:1 10.0.0.300:2', 'destination: "10.0.0.300:2"'],
+    ['get tcp 10.0.0.1:1 10.0.0.2:65536', 'destination: "10.0.0.2:65536"'],
+    [`get tcp 10.0.0.1:1 ${LONG}`, 'destination: "xxx'],
+    ['get tcp 10.0.0.1:1 10.0.0.2:2 --zone 70000', '--zone'],
+    ['get tcp 10.0.0.1:1 10.0.0.2:2 --node fw2', '--node'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --snat', '--snat'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --snat 1.2.3', '--snat: "1.2.3"'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --dnat fd00::1', '--dnat: fd00::1 is of another family'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --dnat [fd00::1]:5', '--dnat: fd00::1 is of another family'],
+    ['create icmp 10.0.0.1 10.0.0.2 --snat 10.0.0.3:5', '--snat: the protocol has no ports'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --state asleep', '--state: "asleep" is no state'],
+    ['create sctp 10.0.0.1:1 10.0.0.2:2 --state time-wait', '--state: "time-wait" is not a state of sctp'],
+    ['create udp 10.0.0.1:1 10.0.0.2:2 --state established', '--state: udp has no states'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --status unreplied', '--status: "unreplied"'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --timeout soon', '--timeout: "soon" is not a time'],
+    [`create tcp 10.0.0.1:1 10.0.0.2:2 --timeout ${'9'.repeat(90_000)}`, '--timeout: "999'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --mark 0x1/', '--mark: "0x1/"'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --label 128', '--label: "128"'],
+    [`create tcp 10.0.0.1:1 10.0.0.2:2 --helper ${LONG}`, '--helper: "xxx'],
+    ['create icmp 10.0.0.1 10.0.0.2 --icmp-type 256', '--icmp-type'],
+    ['create icmp 10.0.0.1 10.0.0.2 --icmp-code x', '--icmp-code'],
+    ['create icmp 10.0.0.1 10.0.0.2 --icmp-id 65536', '--icmp-id'],
+    ['update', 'or say --all'],
+    ['update --all', 'nothing to change: give one of --mark'],
+    ['update --all --mark', '--mark'],
+    ['update --all --mark blue', '--mark: "blue"'],
+    ['update --all --timeout 1x', '--timeout: "1x"'],
+    ['update --all --set-state asleep', '--set-state: "asleep"'],
+    ['update --all --set-status asleep', '--set-status: "asleep"'],
+    ['update --all --add-label some', '--add-label: "some"'],
+    ['update --all --remove-label 200', '--remove-label: "200"'],
+    ['update --where src=5 --mark 5', '--where: column 5'],
+    ['delete', 'or say --all'],
+    ['delete --dry-run', 'or say --all'],
+    ['delete --all --dport 22', 'leave one of them out'],
+    ['delete --all tcp 10.0.0.1:1 10.0.0.2:2', 'leave one of them out'],
+    ['delete --where', '--where'],
+    ['watch --where held', '--where: an event does not say'],
+    ['watch --events born', '--events: "born"'],
+    ['watch --count 0', '--count'],
+    ['watch --for ever', '--for: "ever"'],
+    ['watch --for 1000d', '--for'],
+    [`watch --events ${LONG}`, '--events: "xxx'],
+    ['list --sort', '--sort'],
+    ['list --sort colour', '--sort: "colour" is no field to sort by'],
+    ['list --top 0', '--top'],
+    ['list --top 100001', '--top'],
+    ['list --reverse', '--reverse'],
+    ['list -o csv', '--output'],
+    ['list --table mirror --sort bytes', '--sort'],
+  ])('flows %s', async (line, text) => {
+    const { code, out, err } = await call(`flows ${line}`);
+    expect([code, out]).toEqual([2, '']);
+    expect(err).toContain(text);
+    expect(err.length).toBeLessThan(600);
+    expect(backend.asked).toEqual([]);
+  });
+});
+
 describe('errors are one line and an exit code', () => {
   test.each([
     ['statsu', "unknown command 'statsu' (Did you mean status?)"],
@@ -519,7 +587,7 @@ describe('errors are one line and an exit code', () => {
 
   test('--help of every command has examples and exits 0', async () => {
     const commands =
-      'daemon|status|failover|resync|verify|drill|purge|commit|flush|flows list|flows count|config check|config show|key generate';
+      'daemon|status|failover|resync|verify|drill|purge|commit|flush|flows list|flows count|flows get|flows create|flows update|flows delete|flows watch|config check|config show|key generate';
     for (const command of commands.split('|')) {
       const { code, out } = await call(`${command} --help`);
       expect([command, code]).toEqual([command, 0]);
