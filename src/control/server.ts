@@ -24,7 +24,6 @@ import { ControlListener } from './listener.js';
 import {
   type ExpectationsRequest,
   FLOW_TABLES,
-  type FlowBatch,
   type FlowsRequest,
   type FlushReport,
   LOG_LEVELS,
@@ -139,18 +138,18 @@ export class ControlServer {
       Flush: this.#short<{ table: string }, FlushReport>('Flush', ({ table }) =>
         backend.flush(oneOf('table', table, FLOW_TABLES)),
       ),
-      ListFlows: this.#streaming<FlowsRequest, FlowBatch>('ListFlows', async (call, signal) => {
-        await backend.flows(checkedRequest(call.request), (batch) => send(call, batch), signal);
+      ListFlows: this.#streaming<FlowsRequest, { records: Uint8Array }>('ListFlows', async (call, signal) => {
+        await backend.flows(checkedRequest(call.request), (records) => send(call, { records }), signal);
       }),
       CountFlows: this.#short<FlowsRequest, { count: number }>('CountFlows', async (request, signal) => ({
         count: await backend.countFlows(checkedRequest(request), signal),
       })),
-      ListExpectations: this.#streaming<ExpectationsRequest, FlowBatch>(
+      ListExpectations: this.#streaming<ExpectationsRequest, { records: Uint8Array }>(
         'ListExpectations',
         async (call, signal) => {
           const { table, node } = call.request;
           const request = { table: oneOf('table', table, FLOW_TABLES), node };
-          await backend.expectations(request, (batch) => send(call, batch), signal);
+          await backend.expectations(request, (records) => send(call, { records }), signal);
         },
       ),
       SetLogLevel: this.#short<{ level: string }, object>('SetLogLevel', ({ level }) => {
@@ -243,8 +242,7 @@ function oneOf<Word extends string>(what: string, value: string, words: readonly
 function checkedRequest(request: FlowsRequest): FlowsRequest {
   const filter = request.filter ?? {};
   if (filter.family !== undefined) oneOf('family', filter.family, ['ipv4', 'ipv6']);
-  const where = request.where === undefined || request.where === '' ? {} : { where: request.where };
-  return { table: oneOf('table', request.table, FLOW_TABLES), node: request.node, filter, ...where };
+  return { table: oneOf('table', request.table, FLOW_TABLES), node: request.node, filter };
 }
 
 /** Writes a message and waits while the client's side is full. Throws when the client went away. */

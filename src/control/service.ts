@@ -6,7 +6,6 @@ import { loadSync } from '@grpc/proto-loader';
 import type {
   ExpectationsRequest,
   FailoverReport,
-  FlowBatch,
   FlowsRequest,
   FlushReport,
   Progress,
@@ -31,8 +30,8 @@ export interface ControlMethods {
   Verify: MethodDefinition<object, Update<VerifyReport>>;
   Resync: MethodDefinition<{ kind: string }, ResyncReport>;
   Flush: MethodDefinition<{ table: string }, FlushReport>;
-  ListFlows: MethodDefinition<FlowsRequest, FlowBatch>;
-  ListExpectations: MethodDefinition<ExpectationsRequest, FlowBatch>;
+  ListFlows: MethodDefinition<FlowsRequest, { records: Uint8Array }>;
+  ListExpectations: MethodDefinition<ExpectationsRequest, { records: Uint8Array }>;
   CountFlows: MethodDefinition<FlowsRequest, { count: number }>;
   SetLogLevel: MethodDefinition<{ level: string }, object>;
   Reload: MethodDefinition<object, ReloadReport>;

@@ -60,7 +60,7 @@ export class RoleChanges {
     const views = this.#core.stream.sources();
     const resumed = this.unfinished.ready(now, views);
     if (resumed.length > 0) this.#start(PROMOTE, { only: resumed, resumed: this.unfinished.sources });
-    else {
+    else if (!this.unfinished.isAwaited(views)) {
       const step = this.#heals.next(now, views);
       if (step !== undefined) this.#heal(step);
     }

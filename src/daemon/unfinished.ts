@@ -3,6 +3,7 @@
  * them any more. The sources stand in the state file until they are done with, or this node steps back.
  */
 import type { SourceView } from '../failover/ports.js';
+import { isRival } from '../failover/sources.js';
 import type { PersistedSource, Unfinished as Written } from '../failover/state.js';
 import { JOIN_WAIT_MS, RESUME_PROVE_MS } from '../limits.js';
 import type { Core } from './core.js';
@@ -49,15 +50,29 @@ export class Unfinished {
   ready(now: number, views: readonly SourceView[]): string[] {
     if (this.isEmpty) return [];
     this.#begin(now);
-    const known = views.filter((view) => this.#left.sources.some(({ node }) => node === view.node));
+    const all = this.#known(views);
+    // Who was promoted since then, and lives, keeps its flows until it steps back.
+    const known = all.filter((view) => !isRival(view, this.#core.replicator.term));
     const isSettled = (view: SourceView) => view.isAlive && view.isReady && view.isProven;
     const isLate = now - this.#readyAt >= RESUME_PROVE_MS;
     if (known.length === 0 || !(isLate || known.every(isSettled))) {
-      const isLost = known.length === 0 && !views.some(({ lends }) => lends);
+      const isLost = all.length === 0 && !views.some(({ lends }) => lends);
       if (now - this.#readyAt >= JOIN_WAIT_MS && isLost) this.#say();
       return [];
     }
     return known.map(({ node }) => node);
+  }
+
+  /**
+   * A source is there, and is to be taken over in whole: it must not be asked first to give back what it took from this
+   * node, which never had all of it.
+   */
+  isAwaited(views: readonly SourceView[]): boolean {
+    return this.#known(views).length > 0;
+  }
+
+  #known(views: readonly SourceView[]): SourceView[] {
+    return views.filter((view) => this.#left.sources.some(({ node }) => node === view.node));
   }
 
   /** What an operator must know, in one line each. */

@@ -28,7 +28,7 @@ import {
 import { nextTerm } from './roles.js';
 import { DONE, GO_ON, runSlice, WAIT } from './slice.js';
 import { type InStep, SourceFlows } from './source-flows.js';
-import { chooseSources, theseSources, withoutRivals } from './sources.js';
+import { chooseSources, isRival, theseSources, withoutRivals } from './sources.js';
 import type { Unfinished } from './state.js';
 
 /** Slots looked at in one turn of a scan. */
@@ -57,8 +57,12 @@ export type PromotePhase =
   | 'done'
   | 'stopped';
 
-function choose(views: readonly SourceView[], { role, wasPrimary, only, resumed = [] }: PromoteOptions) {
-  if (only !== undefined) return theseSources(views, only);
+function choose(views: readonly SourceView[], options: PromoteOptions) {
+  const { role, term, wasPrimary, only, resumed = [] } = options;
+  if (only !== undefined) {
+    const nodes = views.filter((view) => !isRival(view, term));
+    return theseSources(nodes, only);
+  }
   const chosen = chooseSources(views, wasPrimary, resumed);
   return role === 'primary' && resumed.length === 0 ? withoutRivals(chosen) : chosen;
 }

@@ -37,6 +37,14 @@ export function chooseSources(
   return inOrder(sources, reasons);
 }
 
+/**
+ * A primary that lives and was promoted after the tenure of this term. To whoever goes on with a promote of that tenure
+ * it is no source until it steps back: it has its own flows all along.
+ */
+export function isRival({ isAlive, role, primaryTerm }: SourceView, term: number): boolean {
+  return isAlive && role === 'primary' && primaryTerm > term;
+}
+
 /** These nodes' flows, whatever else there is to take over. */
 export function theseSources(views: readonly SourceView[], nodes: readonly string[]): ChosenSources {
   return inOrder(

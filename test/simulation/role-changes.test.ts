@@ -297,6 +297,34 @@ describe('a daemon killed in the middle of its promote', () => {
     });
   }
 
+  it('does not go on with it when its source was promoted again meanwhile, until that steps back', async () => {
+    await pair();
+    await killInMiddle(100);
+    await cluster.run(1500);
+    expect((await cluster.done(fw1.promote())).promote).toMatchObject({ sources: ['fw2'] });
+    const { term } = fw2.disk ?? {};
+    expect(fw1.up.replicator.term).toBeGreaterThan(term ?? 0);
+    fw1.die(7);
+    fw2.start();
+    await cluster.until('both say that both are primary', () =>
+      [fw1, fw2].every(({ up }) => up.splitBrain.others.length === 1),
+    );
+    const held = fw2.mirrorFlows;
+    await cluster.run(6000);
+    // Neither its flows nor its rank: nobody has told this node to be primary since.
+    expect(fw2.up.replicator.term).toBe(term);
+    expect(fw2.up.roles.lastPromote).toBeUndefined();
+    expect(fw2.mirrorFlows).toBe(held);
+    await cluster.done(fw1.demote());
+    await cluster.until('fw1 has given all away', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    expect(fw2.up.replicator.term).toBeGreaterThan(fw1.up.replicator.term);
+    // 7 ended on fw1, and fw2 had it or not.
+    for (let n = 0; n < FLOWS; n++) if (n !== 7) expect(fw2.markOf(n), `flow ${n}`).toBe(0);
+    expect(fw2.mirrorFlows).toBe(fw2.twin.flows.count);
+    expect(fw2.up.roles.unfinished.reasons()).toEqual([]);
+    expect(fw2.disk?.sources).toEqual([]);
+  });
+
   it('says what is lost when nobody has it any more, until the node steps back', async () => {
     await pair();
     fw1.kill();

@@ -108,13 +108,10 @@ export class Cluster implements RunHost {
       standby.before(machine, verb, m, at);
     };
     machine.twin.afterRequest = (verb, m, at, errno) => {
-      try {
+      this.#guard(() => {
         writes.after(machine, verb, m, at, errno);
         standby.after(machine, verb, m, at, errno);
-      } catch (error) {
-        // A job would give it to whoever waits for its report.
-        this.schedule.fail(error);
-      }
+      });
     };
     machine.twin.onEnd = (flow) => this.watch.ended(machine, flow);
     machine.twin.onChange = (flow) => standby.changed(flow);
@@ -277,6 +274,15 @@ export class Cluster implements RunHost {
     });
   }
 
+  /** What a port finds broken stops the seed when the round is over: the daemon under test may catch what is thrown. */
+  #guard(look: () => void): void {
+    try {
+      look();
+    } catch (error) {
+      this.schedule.fail(error);
+    }
+  }
+
   beforeReceive(run: DaemonRun, datagram: Datagram): void {
     this.watch.beforeReceive(run, datagram);
   }
@@ -292,27 +298,23 @@ export class Cluster implements RunHost {
   onSend(run: DaemonRun, frame: Uint8Array, length: number): void {
     this.trace.note(this.machineOf(run).index, length, 0);
     this.trace.noteByte(frame[length - 1]);
-    this.watch.sent(run, frame, length);
+    this.#guard(() => this.watch.sent(run, frame, length));
   }
 
   onLog(run: DaemonRun, message: string, peer: string): void {
-    this.watch.logged(run, message, peer);
+    this.#guard(() => this.watch.logged(run, message, peer));
   }
 
   onReady(run: DaemonRun): void {
-    this.watch.ready(run);
+    this.#guard(() => this.watch.ready(run));
   }
 
   onDeclare(run: DaemonRun, declared: Declared): void {
-    try {
-      this.watch.declares(run, declared);
-    } catch (error) {
-      this.schedule.fail(error);
-    }
+    this.#guard(() => this.watch.declares(run, declared));
   }
 
   onPersist(run: DaemonRun, state: PersistedState): void {
-    this.watch.persists(run, state);
+    this.#guard(() => this.watch.persists(run, state));
   }
 
   onReport(run: DaemonRun, role: Role, report: FailoverReport): void {

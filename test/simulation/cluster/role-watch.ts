@@ -60,14 +60,22 @@ export class RoleWatch {
       throw new Violation(11, `${run.name} takes the term ${state.term}, and had ${disk.term}`);
     }
     if (!isTakeover) return;
+    const { role, stream, replicator } = run.core;
     for (const { node, incarnation } of state.sources) {
-      const term = this.#world.streamOf(incarnation)?.tenure ?? 0;
       // Left over from a promote that was cut short: not taken over now.
-      const isKnown = run.core.stream.sources().some((view) => hexOf(view.incarnation) === incarnation);
-      if (!isKnown || term < state.term || this.#world.runOf(incarnation) === run) continue;
-      // Open: a promote that is resumed also takes a rival that was promoted later (seed 459).
-      if (run.core.role === 'primary') continue;
-      throw new Violation(11, `${run.name} takes over ${node} of term ${term} with ${state.term}`);
+      const view = stream.sources().find((known) => hexOf(known.incarnation) === incarnation);
+      if (view === undefined || this.#world.runOf(incarnation) === run) continue;
+      // A primary may not have heard of a tenure that came after its own; a backup takes a term above them all.
+      const said = this.#world.streamOf(incarnation)?.tenure ?? 0;
+      const term = role === 'primary' ? view.primaryTerm : said;
+      if (term >= state.term) {
+        throw new Violation(11, `${run.name} takes over ${node} of term ${term} with ${state.term}`);
+      }
+      if (role !== 'primary' || !isRival(view, replicator.term)) continue;
+      throw new Violation(
+        11,
+        `${run.name}, primary of term ${replicator.term}, takes over its rival ${node}`,
+      );
     }
   }
 
@@ -111,6 +119,10 @@ export class RoleWatch {
     return undefined;
   }
 }
+
+/** A primary that lives, and was promoted after the one of this term. */
+const isRival = ({ isAlive, role, primaryTerm }: SourceView, term: number): boolean =>
+  isAlive && role === 'primary' && primaryTerm > term;
 
 const isPromote = (before: PersistedState, after: PersistedState): boolean =>
   before.role !== 'primary' && after.role === 'primary';

@@ -66,6 +66,7 @@ export class Schedule {
       this.now = entry.at;
       this.steps++;
       entry.act();
+      this.check();
       if (this.#areReactionsDue) {
         this.#areReactionsDue = false;
         for (let i = 0; i < REACTIONS_DEEP; i++) await undefined;
