@@ -10,7 +10,7 @@ const allowed = {
   library: ['flow', 'kernel', 'native'],
   control: ['proto'],
   conntrack: ['flow', 'kernel', 'native'],
-  cli: ['control', 'kernel', 'flow', 'daemon', 'conntrack'],
+  cli: ['control', 'kernel', 'flow', 'daemon', 'conntrack', 'library', 'native'],
 };
 const folderRules = Object.entries(allowed).map(([folder, below]) => ({
   name: `${folder}-imports-downwards`,

@@ -277,3 +277,11 @@ export const COMMAND_LINE_MAX_BYTES = 8192;
 export const COMMAND_FILE_MAX_BYTES = 512 << 20;
 /** Processes whose names -E remembers between two looks. */
 export const PROCESS_NAMES_MAX = 256;
+/** An expression of --where, and of a control client: a hundred conditions are some thousand. Characters. */
+export const WHERE_MAX_CHARACTERS = 8192;
+/** Levels of brackets and "not" in one, each a call deep for every flow. */
+export const WHERE_DEPTH_MAX = 64;
+/** Values of one set in it. */
+export const WHERE_SET_MAX = 1024;
+/** Flows that --top keeps: room for the longest record each is 100 MB. */
+export const TOP_FLOWS_MAX = 100_000;

@@ -53,6 +53,21 @@ export class CommandContext {
     }
   }
 
+  /**
+   * As `withDaemon`, and true. Where no daemon answers and none is needed, false: that one was named by --socket counts
+   * as a need.
+   */
+  async withDaemonIfAny(isNeeded: boolean, use: (client: ControlClient) => Promise<void>): Promise<boolean> {
+    if (isNeeded || this.globals().socket !== undefined) {
+      await this.withDaemon(use);
+      return true;
+    }
+    const { probeSocket } = await import('../control/socket-path.js');
+    if ((await probeSocket(await this.#socketPath())) !== undefined) return false;
+    await this.withDaemon(use);
+    return true;
+  }
+
   /** A sink that draws progress over one line of standard error, if somebody looks; `end` wipes it. */
   progress(): { show: (progress: Progress) => void; end: () => void } {
     const { terminal } = this;

@@ -19,6 +19,15 @@ export function u16(what: string): (text: string) => number {
   };
 }
 
+/** A parser for a whole number from 1 to a limit. */
+export function atMost(what: string, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,10}$/.test(text) ? Number(text) : 0;
+    if (value < 1 || value > max) throw new InvalidArgumentError(`The ${what} is a number from 1 to ${max}.`);
+    return value;
+  };
+}
+
 /** A parser for words separated by commas, upper case as the kernel's names; may be given again. */
 export function words(text: string, before: string[] = []): string[] {
   return [...before, ...text.toUpperCase().split(',')];

@@ -85,7 +85,7 @@ function describe(program: Command, terminal: Terminal): void {
       // One line, also with commander's "(Did you mean ...?)".
       outputError: (text, write) =>
         write(
-          `${text
+          `${shortened(text)
             .trim()
             .replace(/^error: /, 'conntwin: ')
             .replaceAll('\n', ' ')}\n`,
@@ -94,12 +94,16 @@ function describe(program: Command, terminal: Terminal): void {
     .exitOverride();
 }
 
+/** The first line with its longest value cut: a value of megabytes must not hide what is wrong with it. */
+const shortened = (text: string): string =>
+  text.replace(/^[^\n]*/, (line) => line.replace(/(["'])([^"']{100})[^"']*\1/g, '$1$2...$1'));
+
 function report(error: unknown, terminal: Terminal): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
   if (error instanceof ConfigError) {
     terminal.err(`${error.message}\n`);
     return EXIT_USAGE;
   }
-  terminal.err(`conntwin: ${error instanceof Error ? error.message : String(error)}\n`);
+  terminal.err(`conntwin: ${shortened(error instanceof Error ? error.message : String(error))}\n`);
   return error instanceof ControlError && error.kind === 'invalid' ? EXIT_USAGE : EXIT_OPERATION;
 }

@@ -7,6 +7,8 @@ export interface Terminal {
   isInteractive: boolean;
   /** Lines of the terminal that standard output is, or undefined: it is a file or pipe. */
   screenLines(): number | undefined;
+  /** and its characters in a line. */
+  screenColumns(): number | undefined;
   /** From now on Ctrl-C does not end the process but aborts this. */
   interruption(): AbortSignal;
 }
@@ -26,6 +28,7 @@ export function processTerminal(): Terminal {
     err: (text) => void process.stderr.write(text),
     isInteractive: process.stderr.isTTY === true,
     screenLines: () => (process.stdout.isTTY ? process.stdout.rows : undefined),
+    screenColumns: () => (process.stdout.isTTY ? process.stdout.columns : undefined),
     interruption: () => {
       const controller = new AbortController();
       for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort());

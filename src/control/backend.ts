@@ -1,6 +1,7 @@
 import type {
   ExpectationsRequest,
   FailoverReport,
+  FlowBatch,
   FlowsRequest,
   FlowTableName,
   FlushReport,
@@ -19,8 +20,8 @@ import type {
 /** Takes progress of a long call; cheap, so it may be called at every batch (the server thins it out). */
 export type ProgressSink = (progress: Progress) => void;
 
-/** Takes packed records, back to back; wait for the promise before the next batch, it is the reader's pace. */
-export type BatchSink = (packed: Uint8Array) => Promise<void> | void;
+/** Takes some rows of a listing; wait for the promise before the next batch, it is the reader's pace. */
+export type BatchSink = (batch: FlowBatch) => Promise<void> | void;
 
 /**
  * What the control service asks of the daemon. A refusal is a thrown ControlError; any other error is reported as

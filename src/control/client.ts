@@ -14,6 +14,7 @@ import { type BatchSink, ControlError, type ControlErrorKind, type ProgressSink 
 import type {
   ExpectationsRequest,
   FailoverReport,
+  FlowBatch,
   FlowsRequest,
   FlowTableName,
   FlushReport,
@@ -121,7 +122,7 @@ export class ControlClient {
     return this.#short(this.#methods.Flush, { table }, false);
   }
 
-  /** Hands each batch of packed records to the sink and waits for it. Returns when the listing is whole. */
+  /** Hands each batch of flows to the sink and waits for it. Returns when the listing is whole. */
   flows(request: FlowsRequest, onBatch: BatchSink): Promise<void> {
     return this.#batches(this.#stream(this.#methods.ListFlows, request), onBatch);
   }
@@ -131,10 +132,9 @@ export class ControlClient {
     return this.#batches(this.#stream(this.#methods.ListExpectations, request), onBatch);
   }
 
-  async #batches(stream: ClientReadableStream<{ records: Uint8Array }>, onBatch: BatchSink): Promise<void> {
+  async #batches(stream: ClientReadableStream<FlowBatch>, onBatch: BatchSink): Promise<void> {
     try {
-      for await (const batch of stream as AsyncIterable<{ records: Uint8Array }>)
-        await onBatch(batch.records);
+      for await (const batch of stream as AsyncIterable<FlowBatch>) await onBatch(batch);
     } catch (error) {
       stream.cancel();
       throw this.#located(error);

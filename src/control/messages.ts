@@ -378,4 +378,15 @@ export interface FlowsRequest {
   table: FlowTableName;
   node: string;
   filter: FlowFilterSpec;
+  /** An expression (src/flow/where) that must hold as well. */
+  where?: string;
+}
+
+/** Some flows or expectations of a listing. */
+export interface FlowBatch {
+  /** Packed records, back to back. */
+  records: Uint8Array;
+  /** Whose they are, a byte for each: OWNER_* in the low two bits, above them the peer's number in `nodes`. */
+  owners: Uint8Array;
+  nodes: string[];
 }

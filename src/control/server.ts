@@ -24,6 +24,7 @@ import { ControlListener } from './listener.js';
 import {
   type ExpectationsRequest,
   FLOW_TABLES,
+  type FlowBatch,
   type FlowsRequest,
   type FlushReport,
   LOG_LEVELS,
@@ -138,18 +139,18 @@ export class ControlServer {
       Flush: this.#short<{ table: string }, FlushReport>('Flush', ({ table }) =>
         backend.flush(oneOf('table', table, FLOW_TABLES)),
       ),
-      ListFlows: this.#streaming<FlowsRequest, { records: Uint8Array }>('ListFlows', async (call, signal) => {
-        await backend.flows(checkedRequest(call.request), (records) => send(call, { records }), signal);
+      ListFlows: this.#streaming<FlowsRequest, FlowBatch>('ListFlows', async (call, signal) => {
+        await backend.flows(checkedRequest(call.request), (batch) => send(call, batch), signal);
       }),
       CountFlows: this.#short<FlowsRequest, { count: number }>('CountFlows', async (request, signal) => ({
         count: await backend.countFlows(checkedRequest(request), signal),
       })),
-      ListExpectations: this.#streaming<ExpectationsRequest, { records: Uint8Array }>(
+      ListExpectations: this.#streaming<ExpectationsRequest, FlowBatch>(
         'ListExpectations',
         async (call, signal) => {
           const { table, node } = call.request;
           const request = { table: oneOf('table', table, FLOW_TABLES), node };
-          await backend.expectations(request, (records) => send(call, { records }), signal);
+          await backend.expectations(request, (batch) => send(call, batch), signal);
         },
       ),
       SetLogLevel: this.#short<{ level: string }, object>('SetLogLevel', ({ level }) => {
@@ -242,7 +243,8 @@ function oneOf<Word extends string>(what: string, value: string, words: readonly
 function checkedRequest(request: FlowsRequest): FlowsRequest {
   const filter = request.filter ?? {};
   if (filter.family !== undefined) oneOf('family', filter.family, ['ipv4', 'ipv6']);
-  return { table: oneOf('table', request.table, FLOW_TABLES), node: request.node, filter };
+  const where = request.where === undefined || request.where === '' ? {} : { where: request.where };
+  return { table: oneOf('table', request.table, FLOW_TABLES), node: request.node, filter, ...where };
 }
 
 /** Writes a message and waits while the client's side is full. Throws when the client went away. */

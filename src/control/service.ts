@@ -6,6 +6,7 @@ import { loadSync } from '@grpc/proto-loader';
 import type {
   ExpectationsRequest,
   FailoverReport,
+  FlowBatch,
   FlowsRequest,
   FlushReport,
   Progress,
@@ -30,8 +31,8 @@ export interface ControlMethods {
   Verify: MethodDefinition<object, Update<VerifyReport>>;
   Resync: MethodDefinition<{ kind: string }, ResyncReport>;
   Flush: MethodDefinition<{ table: string }, FlushReport>;
-  ListFlows: MethodDefinition<FlowsRequest, { records: Uint8Array }>;
-  ListExpectations: MethodDefinition<ExpectationsRequest, { records: Uint8Array }>;
+  ListFlows: MethodDefinition<FlowsRequest, FlowBatch>;
+  ListExpectations: MethodDefinition<ExpectationsRequest, FlowBatch>;
   CountFlows: MethodDefinition<FlowsRequest, { count: number }>;
   SetLogLevel: MethodDefinition<{ level: string }, object>;
   Reload: MethodDefinition<object, ReloadReport>;

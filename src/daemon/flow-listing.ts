@@ -2,36 +2,70 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BatchSink } from '../control/backend.js';
 import { ControlError } from '../control/backend.js';
-import type { FlowsRequest } from '../control/messages.js';
+import type { FlowBatch, FlowsRequest } from '../control/messages.js';
 import type { Counters } from '../flow/counters.js';
 import { FlowFilter } from '../flow/filter.js';
 import { DUMP_DONE, DUMP_MORE, DUMP_PENDING } from '../flow/kernel-port.js';
+import { nodeOfMark, ownerOfMark } from '../flow/owner-mark.js';
 import { lengthOf, type Memory } from '../flow/record.js';
+import type { About } from '../flow/where/fields.js';
+import { Where, withHints } from '../flow/where/where.js';
+import type { DumpFilter } from '../kernel/dump-request.js';
 import { Dumper } from '../kernel/dumper.js';
+import { dumpsOf } from '../kernel/flow-dumps.js';
 import { CONTROL_BATCH_MAX_BYTES, FLOWS_PER_BATCH } from '../limits.js';
 import { DEAD, OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
 import type { Core } from './core.js';
+import { OwnerMarks } from './owner-marks.js';
 
 const SLOTS_PER_SLICE = 4096;
+/** A record without parts, of IPv4. */
+const RECORD_MIN_BYTES = 52;
 
-/** Packs records back to back, and says when there are enough for a message. */
+/** Packs the records that are asked for back to back, and says when there are enough for a message. */
 class Packer {
   count = 0;
+  readonly marks: OwnerMarks;
+  /** What the request means, in the words of the kernel's own filter. */
+  readonly dumps: readonly (DumpFilter | undefined)[];
   #inBatch = 0;
   #bytes = 0;
   readonly #buffer = new Uint8Array(CONTROL_BATCH_MAX_BYTES);
+  readonly #owners = new Uint8Array(CONTROL_BATCH_MAX_BYTES / RECORD_MIN_BYTES);
+  readonly #filter: FlowFilter;
+  readonly #where: Where | undefined;
+  readonly #about: About = { owner: 0, node: '', now: 0 };
 
-  constructor(private readonly filter: FlowFilter) {}
+  /** Throws RangeError on a filter or an expression that is none. */
+  constructor(request: FlowsRequest, marks: OwnerMarks) {
+    this.marks = marks;
+    this.#filter = new FlowFilter(request.filter);
+    this.#where = request.where === undefined ? undefined : new Where(request.where);
+    this.dumps = dumpsOf(withHints(request.filter, this.#where));
+  }
 
-  take(m: Memory, at: number): void {
-    if (!this.filter.matches(m, at)) return;
+  /** Of how old a flow is. */
+  set now(seconds: number) {
+    this.#about.now = seconds;
+  }
+
+  take(m: Memory, at: number, mark: number): void {
+    if (!this.#filter.matches(m, at) || !this.#isMeant(m, at, mark)) return;
     const length = lengthOf(m, at);
     // A slice ends long before the buffer is full; a record that does not fit would be counted and not shown.
     if (this.#bytes + length > this.#buffer.length) return;
     this.#buffer.set(m.u8.subarray(at, at + length), this.#bytes);
     this.#bytes += length;
-    this.#inBatch++;
+    this.#owners[this.#inBatch++] = mark;
     this.count++;
+  }
+
+  #isMeant(m: Memory, at: number, mark: number): boolean {
+    if (this.#where === undefined) return true;
+    const about = this.#about;
+    about.owner = ownerOfMark(mark);
+    about.node = nodeOfMark(mark, this.marks.nodes);
+    return this.#where.matches(m, at, about);
   }
 
   get isFull(): boolean {
@@ -39,12 +73,13 @@ class Packer {
   }
 
   /** A copy of what was packed: gRPC holds messages until they are written. */
-  batch(): Uint8Array | undefined {
+  batch(): FlowBatch | undefined {
     if (this.#bytes === 0) return undefined;
-    const packed = this.#buffer.slice(0, this.#bytes);
+    const records = this.#buffer.slice(0, this.#bytes);
+    const owners = this.#owners.slice(0, this.#inBatch);
     this.#bytes = 0;
     this.#inBatch = 0;
-    return packed;
+    return { records, owners, nodes: this.marks.nodes };
   }
 }
 
@@ -56,11 +91,12 @@ export async function listFlows(
   onBatch: BatchSink,
   signal: AbortSignal,
 ): Promise<number> {
-  const packer = new Packer(filterOf(request));
+  const packer = packerOf(request, new OwnerMarks(core.table));
   const pass = async () => {
-    const packed = packer.batch();
-    if (packed !== undefined) await onBatch(packed);
+    const batch = packer.batch();
+    if (batch !== undefined) await onBatch(batch);
     await nextTurn();
+    packer.now = Date.now() / 1000;
   };
   if (request.table === 'kernel') await listKernel(counters, packer, pass, signal);
   else await listSlots(core, request, packer, pass, signal);
@@ -68,9 +104,9 @@ export async function listFlows(
   return packer.count;
 }
 
-function filterOf(request: FlowsRequest): FlowFilter {
+function packerOf(request: FlowsRequest, marks: OwnerMarks): Packer {
   try {
-    return new FlowFilter(request.filter);
+    return new Packer(request, marks);
   } catch (cause) {
     throw new ControlError('invalid', cause instanceof Error ? cause.message : String(cause), { cause });
   }
@@ -83,16 +119,18 @@ async function listKernel(
   signal: AbortSignal,
 ): Promise<void> {
   const dumper = new Dumper({ counters, isShown: true, isPooled: true });
-  const sink = (m: Memory, at: number): void => packer.take(m, at);
+  const sink = (m: Memory, at: number): void => packer.take(m, at, packer.marks.ofKernelFlow(m, at));
   try {
-    dumper.start();
-    let state: number = DUMP_MORE;
-    while ((state === DUMP_MORE || state === DUMP_PENDING) && !signal.aborted) {
-      state = dumper.next(sink);
-      await pass();
-    }
-    if (state !== DUMP_DONE && dumper.error !== undefined) {
-      throw new ControlError('failed', `the kernel table could not be read whole: ${dumper.error.message}`);
+    for (const filter of packer.dumps) {
+      dumper.start('table', filter);
+      let state: number = DUMP_MORE;
+      while ((state === DUMP_MORE || state === DUMP_PENDING) && !signal.aborted) {
+        state = dumper.next(sink);
+        await pass();
+      }
+      if (state !== DUMP_DONE && dumper.error !== undefined) {
+        throw new ControlError('failed', `the kernel table could not be read whole: ${dumper.error.message}`);
+      }
     }
   } finally {
     dumper.close();
@@ -119,7 +157,7 @@ async function listSlots(
       if (isInternal !== (owner === OWNER_SELF) || owner === OWNER_UNCLASSIFIED) continue;
       if (!isInternal && !table.hasImage(slot)) continue;
       if (request.node !== '' && table.owners.node(owner) !== request.node) continue;
-      packer.take(table.memory, table.recordAt(slot));
+      packer.take(table.memory, table.recordAt(slot), packer.marks.ofSlot(slot));
     }
     await pass();
   }

@@ -58,7 +58,7 @@ export interface FilterOptions {
 }
 
 /** An address block as words to mask and compare; `family` 0: any address. */
-class BlockFilter {
+export class BlockFilter {
   readonly #family: number;
   readonly #words: number;
   readonly #mask = new Uint32Array(4);
@@ -215,7 +215,7 @@ export class FlowFilter {
 }
 
 /** Status with every bit that the kernel told, where the record has that. */
-function shownStatus(m: Memory, at: number): number {
+export function shownStatus(m: Memory, at: number): number {
   const shown = findPart(m, at, PART_STATUS_SHOWN);
   return shown >= 0 ? m.u32[(shown + 4) >>> 2] : m.u32[(at + offStatus(addressBytes(m, at))) >>> 2];
 }

@@ -59,6 +59,7 @@ type Advice = Readonly<Record<number, string>>;
 export const CREATE_ADVICE: Advice = {
   [EBUSY]: 'no flow can begin with this status: leave out EXPECTED and DYING',
   [ENOENT]: 'its master is not in the table',
+  [EEXIST]: 'a flow with its tuple, or the tuple of its answers, is there',
   [EOPNOTSUPP]: 'the kernel has no such helper for this protocol: modprobe nf_conntrack_NAME',
   [EINVAL]: 'a value is missing or impossible',
 };

@@ -36,11 +36,11 @@ async function list(context: CommandContext, options: ExpectationsOptions, isSho
   const { allocateMemory } = await import('../../flow/record.js');
   let count = 0;
   await context.withDaemon((client) =>
-    client.expectations({ table: options.table, node: options.node ?? '' }, async (packed) => {
-      const memory = allocateMemory(packed.length);
-      memory.u8.set(packed);
+    client.expectations({ table: options.table, node: options.node ?? '' }, async ({ records }) => {
+      const memory = allocateMemory(records.length);
+      memory.u8.set(records);
       let text = '';
-      for (let at = 0; at < packed.length; at += memory.u16[at >>> 1]) {
+      for (let at = 0; at < records.length; at += memory.u16[at >>> 1]) {
         if (validateExpectation(memory, at, memory.u16[at >>> 1]) !== undefined) {
           throw new ControlError(
             'failed',

@@ -1,125 +1,134 @@
 import type { Command } from 'commander';
-import {
-  FLOW_TABLES,
-  type FlowFilterSpec,
-  type FlowsRequest,
-  type FlowTableName,
-} from '../../control/messages.js';
+import { TOP_FLOWS_MAX } from '../../limits.js';
 import type { CommandContext } from '../context.js';
-import { choice, u16, words } from '../options.js';
+import type { Format } from '../flow-printer.js';
+import {
+  type FilterWords,
+  type FlowQuery,
+  queryOf,
+  type TableOptions,
+  WHERE_HELP,
+  withFilter,
+  withTable,
+} from '../flow-query.js';
+import { atMost, choice } from '../options.js';
+import { addFlowChanges } from './flows-change.js';
+import { addFlowsWatch } from './flows-watch.js';
 
-const FORMATS = ['conntrack', 'extended', 'json'] as const;
-type Format = (typeof FORMATS)[number];
+/** As FORMATS of the printer, which is loaded when it is needed. */
+const FORMATS = ['table', 'conntrack', 'extended', 'save', 'xml', 'json'] as const satisfies Format[];
 
-interface FlowsOptions {
-  table: FlowTableName;
-  node?: string;
+export interface ListOptions extends TableOptions, FilterWords {
   output?: Format;
-  protocol?: string;
-  src?: string;
-  dst?: string;
-  replySrc?: string;
-  replyDst?: string;
-  sport?: number;
-  dport?: number;
-  mark?: string;
-  zone?: number;
-  state?: string;
-  status?: string[];
-  family?: 'ipv4' | 'ipv6';
+  sort?: string;
+  reverse?: boolean;
+  top?: number;
 }
 
-const EXAMPLES = `
-Filters hold all at once, on the original direction, as in conntrack(8). STATUS is one or more of EXPECTED,
-SEEN_REPLY, ASSURED, SRC_NAT, DST_NAT, ..., UNREPLIED with commas between.
+const LIST_EXAMPLES = `
+On a terminal it is a table with a line for each flow; into a file or pipe it is the lines of conntrack -L. OWNER tells
+flows of this node (own) from those that its kernel has for a peer (held fw2) and those that only its replica has.
+--sort puts the largest numbers first (addresses: the smallest), --reverse turns that round; --top N keeps the first N
+and memory for no more. Without a daemon the kernel's table is read directly, and nobody knows whose the flows are.
 
 Examples:
-  conntwin flows list --protocol tcp --dport 443 --state ESTABLISHED
-  conntwin flows list --src 10.1.0.0/16 --status ASSURED,SRC_NAT -o extended
-  conntwin flows count --table external --node fw2
+  conntwin flows list --where 'proto=tcp and dport=443 and state=established'
+  conntwin flows list --where 'address in (10.1.0.0/16, fd00:1::/64) and not assured'
+  conntwin flows list --top 10 --sort bytes
+  conntwin flows list --where 'timeout<30s and proto in (tcp, sctp)' --sort timeout --reverse
+  conntwin flows list --table replica --node fw2 --where held
+  conntwin flows list --protocol tcp --dport 443 --state ESTABLISHED -o extended
   conntwin flows list --json --mark 0x10/0xf0 | jq .original
 `;
 
-/** `conntwin flows list|count`. */
+const COUNT_EXAMPLES = `
+Examples:
+  conntwin flows count
+  conntwin flows count --where 'proto=udp and unreplied'
+  conntwin flows count --table external --node fw2
+`;
+
+/** `conntwin flows ...`. */
 export function addFlows(program: Command, context: CommandContext): void {
-  const flows = program.command('flows').description('look into the tables').addHelpText('after', EXAMPLES);
-  filtered(flows.command('list'))
+  const flows = program
+    .command('flows')
+    .description('look into the tables, change them, watch them')
+    .addHelpText('after', LIST_EXAMPLES);
+  withFilter(withTable(flows.command('list')))
     .description('print flows, a line each')
-    .option('-o, --output <format>', `${FORMATS.join(', ')} (default: conntrack)`, choice('format', FORMATS))
-    .action((options: FlowsOptions) => list(context, options));
-  filtered(flows.command('count'))
-    .description('print how many flows there are')
-    .action((options: FlowsOptions) => count(context, options));
-}
-
-function filtered(command: Command): Command {
-  return command
     .option(
-      '--table <table>',
-      'kernel, internal (mirror) or external (replicas)',
-      choice('table', FLOW_TABLES),
-      'kernel',
+      '-o, --output <format>',
+      `${FORMATS.join(', ')} (default: a table on a terminal, else conntrack)`,
+      choice('format', FORMATS),
     )
-    .option('--node <node>', "of external: this node's replica only")
-    .option('-p, --protocol <protocol>', 'name or number')
-    .option('-s, --src <address>', 'source, address or address/length')
-    .option('-d, --dst <address>', 'destination')
-    .option('-r, --reply-src <address>', 'source of the reply direction')
-    .option('-q, --reply-dst <address>', 'destination of the reply direction: what SNAT made of the source')
-    .option('--sport <port>', 'source port', u16('port'))
-    .option('--dport <port>', 'destination port', u16('port'))
-    .option('-m, --mark <mark>', 'value or value/mask')
-    .option('-w, --zone <zone>', 'conntrack zone', u16('zone'))
-    .option('--state <state>', 'protocol state, as ESTABLISHED', (text) => text.toUpperCase())
-    .option('-u, --status <status>', 'status bits, as ASSURED', words)
-    .option('-f, --family <family>', 'ipv4 or ipv6', choice('family', ['ipv4', 'ipv6'] as const))
-    .addHelpText('after', EXAMPLES);
+    .option('--sort <field>', 'in the order of a field, the largest first')
+    .option('--reverse', 'the other way round')
+    .option(
+      '--top <count>',
+      'only the first so many (by bytes unless --sort says)',
+      atMost('count', TOP_FLOWS_MAX),
+    )
+    .addHelpText('after', WHERE_HELP + LIST_EXAMPLES)
+    .action((options: ListOptions) => list(context, options));
+  withFilter(withTable(flows.command('count')))
+    .description('print how many flows there are')
+    .addHelpText('after', WHERE_HELP + COUNT_EXAMPLES)
+    .action((options: ListOptions) => count(context, options));
+  addFlowChanges(flows, context);
+  addFlowsWatch(flows, context);
 }
 
-/** The request of these options. Throws ControlError (`invalid`) if a filter value is not possible. */
-async function requestOf(options: FlowsOptions): Promise<FlowsRequest> {
-  const filter: FlowFilterSpec = {
-    family: options.family,
-    protocol: options.protocol?.toLowerCase(),
-    source: options.src,
-    destination: options.dst,
-    replySource: options.replySrc,
-    replyDestination: options.replyDst,
-    sourcePort: options.sport,
-    destinationPort: options.dport,
-    mark: options.mark,
-    zone: options.zone,
-    state: options.state,
-    status: options.status,
-  };
-  const { FlowFilter } = await import('../../flow/filter.js');
-  const { ControlError } = await import('../../control/backend.js');
-  if (options.node !== undefined && options.table !== 'external') {
-    throw new ControlError('invalid', '--node names a replica: add --table external');
-  }
-  try {
-    new FlowFilter(filter);
-  } catch (cause) {
-    if (cause instanceof RangeError) throw new ControlError('invalid', cause.message, { cause });
-    throw cause;
-  }
-  return { table: options.table, node: options.node ?? '', filter };
-}
-
-async function list(context: CommandContext, options: FlowsOptions): Promise<void> {
-  const request = await requestOf(options);
+async function list(context: CommandContext, options: ListOptions): Promise<void> {
+  const query = await queryOf(options);
+  const { sorterOf } = await import('../flow-sorting.js');
+  const sorter = sorterOf(options);
+  const { walkFlows } = await import('../flow-walk.js');
   const { FlowPrinter } = await import('../flow-printer.js');
-  const printer = new FlowPrinter(options.output ?? (context.isJson ? 'json' : 'conntrack'));
-  await context.withDaemon((client) =>
-    client.flows(request, (packed) => context.terminal.out(printer.text(packed))),
-  );
-  if (context.terminal.isInteractive) context.terminal.err(`${printer.count} flows\n`);
+  const { terminal } = context;
+  const isTable = terminal.screenColumns() !== undefined;
+  const format = options.output ?? (context.isJson ? 'json' : isTable ? 'table' : 'conntrack');
+  const printer = new FlowPrinter(terminal, format);
+  const isKnown = await walkFlows(context, query, {
+    take: (m, at, about) => (sorter ?? printer).take(m, at, about),
+    between: () => printer.flush(),
+  });
+  sorter?.each((m, at, about) => printer.take(m, at, about), Date.now() / 1000);
+  await printer.end();
+  if (terminal.isInteractive) {
+    const note = isKnown ? '' : ' (no daemon answers: whose they are is not known)';
+    terminal.err(`${printer.count} flows${note}\n`);
+  }
+  await noteCounters(context, query, sorter?.field);
 }
 
-async function count(context: CommandContext, options: FlowsOptions): Promise<void> {
-  const request = await requestOf(options);
-  await context.withDaemon(async (client) => {
-    const flows = await client.countFlows(request);
-    await (context.isJson ? context.json({ count: flows }) : context.terminal.out(`${flows}\n`));
+/** A filter or an order by what the kernel does not count finds nothing: say why. */
+async function noteCounters(
+  context: CommandContext,
+  { where }: FlowQuery,
+  sorted: string | undefined,
+): Promise<void> {
+  const fields = [...(where?.shownFields ?? []), ...(sorted === undefined ? [] : [sorted])];
+  const { readSysctl } = await import('../../kernel/sysctl.js');
+  const note = (pattern: RegExp, setting: string, what: string) => {
+    const field = fields.find((name) => pattern.test(name));
+    if (field === undefined || readSysctl(setting) !== 0) return;
+    context.terminal.err(`conntwin: ${field}: ${what} while net.netfilter.nf_conntrack_${setting} is 0\n`);
+  };
+  note(/bytes|packets/, 'acct', 'flows that begin are not counted');
+  note(/age/, 'timestamp', 'flows that begin have no time');
+}
+
+async function count(context: CommandContext, options: ListOptions): Promise<void> {
+  const query = await queryOf(options);
+  const { table, node, filter, where } = query;
+  const needsDaemon = table !== 'kernel' || where?.needsOwner === true;
+  let flows = 0;
+  const isServed = await context.withDaemonIfAny(needsDaemon, async (client) => {
+    flows = await client.countFlows({ table, node, filter, ...(where && { where: where.text }) });
   });
+  if (!isServed) {
+    const { walkKernel } = await import('../flow-walk.js');
+    await walkKernel(query, { take: () => flows++, between: async () => undefined });
+  }
+  await (context.isJson ? context.json({ count: flows }) : context.terminal.out(`${flows}\n`));
 }

@@ -45,6 +45,8 @@ interface RunOptions {
   isInteractive?: boolean;
   /** Lines of the terminal that standard output is. */
   screenLines?: number;
+  /** and its width. */
+  screenColumns?: number;
   /** Pieces of output after which the user has enough. */
   stopAfter?: number;
   onOut?: (pieces: number) => void;
@@ -65,6 +67,7 @@ async function run(argv: readonly string[], options: RunOptions = {}) {
     },
     isInteractive: options.isInteractive === true,
     screenLines: () => options.screenLines,
+    screenColumns: () => options.screenColumns,
     interruption: () => stop.signal,
   });
   return outcome;
@@ -366,6 +369,59 @@ describe('flows', () => {
     expect((await call('flows list -o json')).out).toBe(json);
   });
 
+  test('on a terminal is a table as wide as that, which tells own flows from held ones', async () => {
+    backend.batches = [packed(1001, 1002)];
+    const { out } = await call('flows list', { screenColumns: 100 });
+    expect(out.split('\n').slice(0, 3)).toEqual([
+      'PROTO  FROM           TO            STATE        OWNER     STATUS   LEFT',
+      'tcp    10.1.0.1:1001  10.2.0.1:443  established  held fw2  assured    5m',
+      'tcp    10.1.0.1:1002  10.2.0.1:443  established  own       assured    5m',
+    ]);
+    const narrow = (await call('flows list', { screenColumns: 40 })).out.split('\n');
+    expect(narrow.slice(0, 2)).toEqual(['PROTO  FROM           TO', 'tcp    10.1.0.1:1001  10.2.0.1:443']);
+    const tiny = (await call('flows list', { screenColumns: 20 })).out.split('\n');
+    expect(tiny[1]).toBe('tcp    10.1.0.1:100…');
+  });
+
+  test('as JSON says whose each is', async () => {
+    backend.batches = [packed(1001, 1002)];
+    const lines = (await call('flows list -o json')).out.trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line)).map(({ owner, node }) => [owner, node])).toEqual([
+      ['held', 'fw2'],
+      ['own', undefined],
+    ]);
+  });
+
+  test('in order of a field, and the first of them only', async () => {
+    backend.batches = [packed(1002, 1001), packed(1003)];
+    const ports = async (options: string) =>
+      [...(await call(`flows list ${options}`)).out.matchAll(/sport=(\d+) dport=443/g)].map(
+        ([, port]) => port,
+      );
+    expect(await ports('--sort sport')).toEqual(['1003', '1002', '1001']);
+    expect(await ports('--sort sport --reverse --top 2')).toEqual(['1001', '1002']);
+    expect(await ports('--top 1 --sort src')).toEqual(['1002']);
+  });
+
+  test('an expression travels to the daemon as it was written, and a wrong one stays here', async () => {
+    await call('flows count --where assured');
+    expect(backend.asked).toEqual([{ table: 'kernel', node: '', filter: { status: [] }, where: 'assured' }]);
+    const { code, err } = await run([
+      '--socket',
+      socket,
+      'flows',
+      'list',
+      '--where',
+      'proto=tcp and pront=5',
+    ]);
+    expect([code, backend.asked.length]).toEqual([2, 1]);
+    expect(err).toBe(
+      'conntwin: --where: column 15: "pront" is no field: did you mean "proto"?\n' +
+        '  proto=tcp and pront=5\n' +
+        '                ^\n',
+    );
+  });
+
   test('records of another layout are an error, not garbage', async () => {
     backend.batches = [packed(1001).slice(0, 50)];
     const { code, err } = await call('flows list');
@@ -413,12 +469,89 @@ describe('flows', () => {
     ['--state NOWHERE', 'state: "NOWHERE"'],
     ['--status BLUE', 'status: "BLUE"'],
     ['--family ipx', 'The family is one of ipv4, ipv6.'],
-    ['--table mirror', 'The table is one of kernel, internal, external.'],
+    ['--table owls', 'The table is one of kernel, internal, external, mirror, replica.'],
     ['--node fw2', 'add --table external'],
+    ['--src 10.0.0.0/33', '--src'],
+    ['--where', '--where'],
+    ['--where bytes>>5', '--where: column 7'],
+    ['--table mirror --where bytes>5', "only the kernel's table has bytes"],
+    [`--where ${'x'.repeat(9000)}`, 'longer than 8192 characters'],
+    [`--where proto=${'x'.repeat(8000)}`, '...'],
+    [`--protocol ${'x'.repeat(90_000)}`, '--protocol'],
+    [`--sport ${'9'.repeat(90_000)}`, '--sport'],
   ])('count %s is a usage error', async (options, text) => {
     const { code, err } = await call(`flows count ${options}`);
     expect(code).toBe(2);
     expect(err).toContain(text);
+    expect(err.length).toBeLessThan(1000);
+    expect(backend.asked).toEqual([]);
+  });
+});
+
+describe('flows get, create, update, delete and watch refuse what makes no sense, and name it', () => {
+  const LONG = 'x'.repeat(90_000);
+  test.each([
+    ['get', "missing required argument 'flow'"],
+    ['get tcp', 'three words'],
+    ['get tcp 10.0.0.1:1 10.0.0.2', '10.0.0.2: tcp has ports: write 10.0.0.2:PORT'],
+    ['get icmp 10.0.0.1:1 10.0.0.2', '10.0.0.1:1: icmp has no ports'],
+    ['get tcp 10.0.0.1:1 [fd00::1]:2', 'one is IPv4 and the other IPv6'],
+    ['get owl 10.0.0.1 10.0.0.2', 'protocol: "owl"'],
+    ['get tcp 10.0.0.1:1 10.0.0.300:2', 'destination: "10.0.0.300:2"'],
+    ['get tcp 10.0.0.1:1 10.0.0.2:65536', 'destination: "10.0.0.2:65536"'],
+    [`get tcp 10.0.0.1:1 ${LONG}`, 'destination: "xxx'],
+    ['get tcp 10.0.0.1:1 10.0.0.2:2 --zone 70000', '--zone'],
+    ['get tcp 10.0.0.1:1 10.0.0.2:2 --node fw2', '--node'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --snat', '--snat'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --snat 1.2.3', '--snat: "1.2.3"'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --dnat fd00::1', '--dnat: fd00::1 is of another family'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --dnat [fd00::1]:5', '--dnat: fd00::1 is of another family'],
+    ['create icmp 10.0.0.1 10.0.0.2 --snat 10.0.0.3:5', '--snat: the protocol has no ports'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --state asleep', '--state: "asleep" is no state'],
+    ['create sctp 10.0.0.1:1 10.0.0.2:2 --state time-wait', '--state: "time-wait" is not a state of sctp'],
+    ['create udp 10.0.0.1:1 10.0.0.2:2 --state established', '--state: udp has no states'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --status unreplied', '--status: "unreplied"'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --timeout soon', '--timeout: "soon" is not a time'],
+    [`create tcp 10.0.0.1:1 10.0.0.2:2 --timeout ${'9'.repeat(90_000)}`, '--timeout: "999'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --mark 0x1/', '--mark: "0x1/"'],
+    ['create tcp 10.0.0.1:1 10.0.0.2:2 --label 128', '--label: "128"'],
+    [`create tcp 10.0.0.1:1 10.0.0.2:2 --helper ${LONG}`, '--helper: "xxx'],
+    ['create icmp 10.0.0.1 10.0.0.2 --icmp-type 256', '--icmp-type'],
+    ['create icmp 10.0.0.1 10.0.0.2 --icmp-code x', '--icmp-code'],
+    ['create icmp 10.0.0.1 10.0.0.2 --icmp-id 65536', '--icmp-id'],
+    ['update', 'or say --all'],
+    ['update --all', 'nothing to change: give one of --mark'],
+    ['update --all --mark', '--mark'],
+    ['update --all --mark blue', '--mark: "blue"'],
+    ['update --all --timeout 1x', '--timeout: "1x"'],
+    ['update --all --set-state asleep', '--set-state: "asleep"'],
+    ['update --all --set-status asleep', '--set-status: "asleep"'],
+    ['update --all --add-label some', '--add-label: "some"'],
+    ['update --all --remove-label 200', '--remove-label: "200"'],
+    ['update --where src=5 --mark 5', '--where: column 5'],
+    ['delete', 'or say --all'],
+    ['delete --dry-run', 'or say --all'],
+    ['delete --all --dport 22', 'leave one of them out'],
+    ['delete --all tcp 10.0.0.1:1 10.0.0.2:2', 'leave one of them out'],
+    ['delete --where', '--where'],
+    ['watch --where held', '--where: an event does not say'],
+    ['watch --events born', '--events: "born"'],
+    ['watch --count 0', '--count'],
+    ['watch --for ever', '--for: "ever"'],
+    ['watch --for 1000d', '--for'],
+    [`watch --events ${LONG}`, '--events: "xxx'],
+    ['list --sort', '--sort'],
+    ['list --sort colour', '--sort: "colour" is no field to sort by'],
+    ['list --top 0', '--top'],
+    ['list --top 100001', '--top'],
+    ['list --reverse', '--reverse'],
+    ['list -o csv', '--output'],
+    ['list --table mirror --sort bytes', '--sort'],
+  ])('flows %s', async (line, text) => {
+    const { code, out, err } = await call(`flows ${line}`);
+    expect([code, out]).toEqual([2, '']);
+    expect(err).toContain(text);
+    expect(err.length).toBeLessThan(600);
     expect(backend.asked).toEqual([]);
   });
 });
@@ -454,7 +587,7 @@ describe('errors are one line and an exit code', () => {
 
   test('--help of every command has examples and exits 0', async () => {
     const commands =
-      'daemon|status|failover|resync|verify|drill|purge|commit|flush|flows list|flows count|config check|config show|key generate';
+      'daemon|status|failover|resync|verify|drill|purge|commit|flush|flows list|flows count|flows get|flows create|flows update|flows delete|flows watch|config check|config show|key generate';
     for (const command of commands.split('|')) {
       const { code, out } = await call(`${command} --help`);
       expect([command, code]).toEqual([command, 0]);

@@ -165,9 +165,9 @@ describe('listing flows', () => {
     backend.batches = Array.from({ length: 50 }, (_, i) => new Uint8Array(26_000).fill(i + 1));
     await serve();
     const got: number[] = [];
-    await (await client()).flows({ table: 'kernel', node: '', filter: {} }, (packed) => {
-      expect(packed.length).toBe(26_000);
-      got.push(packed[25_999]);
+    await (await client()).flows({ table: 'kernel', node: '', filter: {} }, ({ records, owners, nodes }) => {
+      expect([records.length, owners[0], nodes]).toEqual([26_000, 0x02, ['fw2']]);
+      got.push(records[25_999]);
     });
     expect(got).toEqual(Array.from({ length: 50 }, (_, i) => i + 1));
   });

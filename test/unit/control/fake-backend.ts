@@ -176,6 +176,8 @@ export class FakeBackend implements ControlBackend {
   /** Thrown by the next call. */
   error: unknown;
   batches: Uint8Array[] = [];
+  /** Whose the flows of a batch are: the first is held for fw2, the second this node's own. */
+  owners = Uint8Array.of(2, 1);
   batchesTaken = 0;
   wasAborted = false;
   /** Runs inside failover, commit and verify. */
@@ -235,7 +237,7 @@ export class FakeBackend implements ControlBackend {
 
   async expectations(request: object, onBatch: BatchSink) {
     this.#note(request);
-    for (const batch of this.batches) await onBatch(batch);
+    for (const records of this.batches) await onBatch({ records, owners: this.owners, nodes: ['fw2'] });
   }
 
   async flows(request: FlowsRequest, onBatch: BatchSink, signal: AbortSignal) {
@@ -243,8 +245,8 @@ export class FakeBackend implements ControlBackend {
     signal.addEventListener('abort', () => {
       this.wasAborted = true;
     });
-    for (const batch of this.batches) {
-      await onBatch(batch);
+    for (const records of this.batches) {
+      await onBatch({ records, owners: this.owners, nodes: ['fw2'] });
       this.batchesTaken++;
     }
     return { count: this.batches.length };
