@@ -285,3 +285,5 @@ export const WHERE_DEPTH_MAX = 64;
 export const WHERE_SET_MAX = 1024;
 /** Flows that --top keeps: room for the longest record each is 100 MB. */
 export const TOP_FLOWS_MAX = 100_000;
+/** Differences between two tables that a comparison names; the rest are counted. */
+export const DIFFERENCES_NAMED_MAX = 10_000;

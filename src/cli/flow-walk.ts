@@ -59,7 +59,7 @@ export async function walkKernel({ filter, where }: FlowQuery, walk: Walk): Prom
 }
 
 /** Throws ControlError if the records do not fill the batch exactly: another version's daemon. */
-function eachOf({ records, owners, nodes }: FlowBatch, about: About, take: FlowTaker): void {
+export function eachOf({ records, owners, nodes }: FlowBatch, about: About, take: FlowTaker): void {
   // A copy, since what arrived need not stand at a multiple of 4.
   const memory = allocateMemory(records.length);
   memory.u8.set(records);

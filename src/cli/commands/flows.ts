@@ -13,6 +13,7 @@ import {
 } from '../flow-query.js';
 import { atMost, choice } from '../options.js';
 import { addFlowChanges } from './flows-change.js';
+import { addFlowsDiff } from './flows-diff.js';
 import { addFlowsWatch } from './flows-watch.js';
 
 /** As FORMATS of the printer, which is loaded when it is needed. */
@@ -76,6 +77,7 @@ export function addFlows(program: Command, context: CommandContext): void {
     .action((options: ListOptions) => count(context, options));
   addFlowChanges(flows, context);
   addFlowsWatch(flows, context);
+  addFlowsDiff(flows, context);
 }
 
 async function list(context: CommandContext, options: ListOptions): Promise<void> {

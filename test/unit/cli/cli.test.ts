@@ -488,6 +488,24 @@ describe('flows', () => {
   });
 });
 
+describe('flows diff', () => {
+  test('tells both verdicts, and where a peer or a replica is not proven exits 3', async () => {
+    backend.report.peers[0].appliedSequence = 501;
+    Object.assign(backend.report, { role: 'primary' });
+    const equal = await call('flows diff fw2');
+    expect(equal).toMatchObject({
+      code: 0,
+      out: 'mirror here, replica on fw2: equal (12 flows)\nmirror on fw2, replica here: equal (20,000 flows)\n',
+    });
+    backend.report.peers[0].alive = false;
+    const { code, out } = await call('flows diff fw2 --json');
+    expect([code, JSON.parse(out).exitCode]).toEqual([3, 3]);
+    backend.report.peers[0].verdict = 'diverged';
+    expect((await call('flows diff fw2')).out).toContain('fw2 says silent, at 501 of 501');
+    expect((await call('flows diff fw9')).code).toBe(2);
+  });
+});
+
 describe('flows get, create, update, delete and watch refuse what makes no sense, and name it', () => {
   const LONG = 'x'.repeat(90_000);
   test.each([
@@ -540,6 +558,9 @@ describe('flows get, create, update, delete and watch refuse what makes no sense
     ['watch --for ever', '--for: "ever"'],
     ['watch --for 1000d', '--for'],
     [`watch --events ${LONG}`, '--events: "xxx'],
+    ['diff', "missing required argument 'peer'"],
+    ['diff fw2 --peer-socket', '--peer-socket'],
+    ['diff fw2 --where bytes>5', '--where: only what both tables have'],
     ['list --sort', '--sort'],
     ['list --sort colour', '--sort: "colour" is no field to sort by'],
     ['list --top 0', '--top'],
@@ -587,7 +608,7 @@ describe('errors are one line and an exit code', () => {
 
   test('--help of every command has examples and exits 0', async () => {
     const commands =
-      'daemon|status|failover|resync|verify|drill|purge|commit|flush|flows list|flows count|flows get|flows create|flows update|flows delete|flows watch|config check|config show|key generate';
+      'daemon|status|failover|resync|verify|drill|purge|commit|flush|flows list|flows count|flows get|flows create|flows update|flows delete|flows watch|flows diff|config check|config show|key generate';
     for (const command of commands.split('|')) {
       const { code, out } = await call(`${command} --help`);
       expect([command, code]).toEqual([command, 0]);
