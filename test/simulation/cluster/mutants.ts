@@ -1,14 +1,10 @@
-/**
- * npm run simulate:mutants -- [--only NAME] [--seeds 500] [--jobs 2]
- *
- * Breaks the compiled code in one place at a time, in a copy of it, and runs seeds until one notices. Exit code 1 if
- * one survives, or if the place that it breaks is no longer there.
- */
+/** npm run simulate:mutants: the code is broken in one place at a time, and seeds must notice. See `--help`. */
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { Command, Option } from 'commander';
+import { atMost } from '../../../src/cli/options.js';
 import { MUTANTS, type Mutant } from './mutant-list.js';
 import { runSeeds, type SeedOutcome } from './seed-pool.js';
 
@@ -59,19 +55,19 @@ async function hunt(mutant: Mutant, seeds: number, jobs: number): Promise<boolea
   }
 }
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string' },
-    seeds: { type: 'string', default: '500' },
-    jobs: { type: 'string', default: '2' },
-  },
-});
+const number = atMost('number', 2 ** 31 - 1);
+const values = new Command('npm run simulate:mutants --')
+  .description(
+    'Breaks the compiled code in one place at a time, in a copy of it, and runs seeds until one notices.\n' +
+      'Exit code 1 if a mutant survives, or if the place that it breaks is no longer there.',
+  )
+  .addOption(new Option('--only <name>', 'this mutant').choices(MUTANTS.map((mutant) => mutant.name)))
+  .option('--seeds <n>', 'how many it has to survive', number, 500)
+  .option('--jobs <n>', 'processes', number, 2)
+  .parse()
+  .opts<{ only?: string; seeds: number; jobs: number }>();
 const chosen = MUTANTS.filter((m) => values.only === undefined || m.name === values.only);
-if (chosen.length === 0) {
-  say(`no mutant ${values.only}; there are ${MUTANTS.map((m) => m.name).join(', ')}`);
-  process.exitCode = 2;
-}
 let killed = 0;
-for (const mutant of chosen) if (await hunt(mutant, Number(values.seeds), Number(values.jobs))) killed++;
+for (const mutant of chosen) if (await hunt(mutant, values.seeds, values.jobs)) killed++;
 say(`${killed} of ${chosen.length} mutants killed`);
 if (killed < chosen.length) process.exitCode = 1;

@@ -1,11 +1,7 @@
-/**
- * npm run simulate -- [--seeds 500] [--from 1] [--jobs 2] [--quiet]     many seeds
- * npm run simulate -- --seed N                                         one, with its trace
- *
- * Exit code 1 if a seed failed; each failure comes with its invariant and the command that replays it.
- */
+/** npm run simulate -- [--seeds 500]: many seeds, or with --seed N one and its trace. `--help` tells the rest. */
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { Command, Option } from 'commander';
+import { atMost } from '../../../src/cli/options.js';
 import { runSeed, SeedFailure } from './run.js';
 import { runSeeds, type SeedOutcome } from './seed-pool.js';
 import { INVARIANTS, Violation } from './violation.js';
@@ -92,16 +88,20 @@ async function simulate(from: number, seeds: number, jobs: number, isQuiet: bool
   if (failed > 0) process.exitCode = 1;
 }
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '500' },
-    from: { type: 'string', default: '1' },
-    jobs: { type: 'string', default: '2' },
-    seed: { type: 'string' },
-    quiet: { type: 'boolean', default: false },
-    worker: { type: 'boolean', default: false },
-  },
-});
+const number = atMost('number', 2 ** 31 - 1);
+const values = new Command('npm run simulate --')
+  .description(
+    'Whole clusters of the real core in one thread, with faults, judged by the invariants of PROTOCOL.md.\n' +
+      'Exit code 1 if a seed failed; each failure comes with its invariant and the command that replays it.',
+  )
+  .option('--seeds <n>', 'how many', number, 500)
+  .option('--from <n>', 'the first of them', number, 1)
+  .option('--jobs <n>', 'processes', number, 2)
+  .option('--seed <n>', 'replay this one, with its trace', number)
+  .option('--quiet', 'no progress, no trace', false)
+  .addOption(new Option('--worker').hideHelp())
+  .parse()
+  .opts<{ seeds: number; from: number; jobs: number; seed?: number; quiet: boolean; worker?: true }>();
 if (values.worker) process.on('message', async (seed) => process.send?.(await judge(seed as number)));
-else if (values.seed !== undefined) await replay(Number(values.seed), values.quiet);
-else await simulate(Number(values.from), Number(values.seeds), Number(values.jobs), values.quiet);
+else if (values.seed !== undefined) await replay(values.seed, values.quiet);
+else await simulate(values.from, values.seeds, values.jobs, values.quiet);
