@@ -121,8 +121,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'seeds-marked-proven',
     file: `${REPLICATION}declarations.js`,
-    find: "self.suspect(peer, 'stream.declared');",
-    replace: "peer.verdict = 'proven'; peer.verdictAt = peer.applied;",
+    find: "self.suspect(peer, 'stream.declared');\n        self.tell('declared', peer);",
+    replace: "peer.verdict = 'proven'; peer.verdictAt = peer.applied; self.tell('declared', peer);",
   },
   {
     name: 'drop-the-pin',
