@@ -70,7 +70,7 @@ function total(flow: Flow, what: 'bytes' | 'packets'): number | undefined {
   return Number((original?.[what] ?? 0n) + (reply?.[what] ?? 0n));
 }
 
-export function ownerText({ owner, node }: About): string {
+export function ownerText({ owner, node }: Pick<About, 'owner' | 'node'>): string {
   if (owner === OWNER_OWN) return 'own';
   if (owner === OWNER_HELD) return `held ${node}`;
   return owner === OWNER_REPLICA ? `replica ${node}` : '-';

@@ -1,6 +1,7 @@
 /** Every line of docs/flows.md, as it stands there; and what changes on a hot backup do to the flows that it holds. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { eventually } from './deadline.js';
 import { FirewallPair } from './firewall-pair.js';
@@ -156,6 +157,62 @@ test('both nodes named flow by flow, over both sockets', async () => {
   expect((await pair.fw1.cli(['flows', 'diff', 'fw9'])).stderr).toContain('no peer is called "fw9"');
   await conntwin(pair.fw1, ['flows', 'update', '--where', 'sport=40000', '--mark', '1']);
   await isThere('fw2', 40_000, /mark=1/);
+});
+
+test('expectations are made, found by what they are, told apart by owner, and taken back', async () => {
+  await create(pair.fw1, 45_001, '--helper', 'ftp');
+  const watch = pair.fw1.cli([
+    'expectations',
+    'watch',
+    '--json',
+    '--count',
+    '2',
+    '--where',
+    'dport=45003',
+    '--for',
+    '15s',
+  ]);
+  const master = ['--master', 'tcp 10.1.0.7:45001 10.2.0.9:443'];
+  const made = await eventually('the watch hears both', WITHIN, async () => {
+    const text = await conntwin(pair.fw1, [
+      'expectations',
+      'create',
+      'tcp',
+      'any',
+      '10.1.0.7:45003',
+      ...master,
+    ]);
+    expect(await conntwin(pair.fw1, ['expectations', 'delete', '--where', 'dport=45003'])).toBe(
+      '1 expectation deleted\n',
+    );
+    const heard = await Promise.race([watch, pause(300)]);
+    return heard === undefined ? undefined : text;
+  });
+  expect(made).toMatch(/dport=45003/);
+  const { code, stdout, stderr } = await watch;
+  expect([code, stderr]).toEqual([0, '2 events; none lost\n']);
+  expect(stdout.split('\n').map((row) => row && JSON.parse(row).event)).toEqual(['new', 'destroy', '']);
+  await conntwin(pair.fw1, ['expectations', 'create', 'tcp', '10.2.0.0/16', '10.1.0.7:45004', ...master]);
+  const oracle = await pair.lab.exec('fw1', ['conntrack', '-L', 'expect']);
+  expect(oracle).toMatch(/mask-src=255\.255\.0\.0 .*dport=45004|dport=45004 .*mask-src=255\.255\.0\.0/);
+  const rows = await conntwin(pair.fw1, [
+    'expectations',
+    'list',
+    '--json',
+    '--where',
+    'own and src=10.2.0.0/16',
+  ]);
+  expect(JSON.parse(rows)).toMatchObject({ owner: 'own', tuple: { destinationPort: 45_004 } });
+  await eventually('the backup has it', WITHIN, async () => {
+    const there = await conntwin(pair.fw2, ['expectations', 'list', '--table', 'replica', '--json']);
+    return JSON.parse(there).node === 'fw1';
+  });
+  expect(await conntwin(pair.fw1, ['expectations', 'delete', '--all', '--dry-run'])).toMatch(
+    /^1 .* would be/,
+  );
+  await conntwin(pair.fw1, ['expectations', 'get', 'tcp', '10.2.0.0/16', '10.1.0.7:45004']);
+  await conntwin(pair.fw1, ['expectations', 'delete', 'tcp', 'any', '10.1.0.7:45004']);
+  await conntwin(pair.fw1, ['expectations', 'get', 'tcp', 'any', '10.1.0.7:45004'], 1);
 });
 
 test('events are watched, counted and end well', async () => {

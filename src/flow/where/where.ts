@@ -65,6 +65,8 @@ export class Where {
    * it shows must be looked at again.
    */
   readonly hints: Readonly<FilterOptions>;
+  /** Every field that it names; words that stand alone count as status or owner. */
+  readonly fields: readonly string[];
   /** Fields that only the kernel's own table shows. */
   readonly shownFields: readonly string[];
   /** It asks whose a flow is, which only a daemon knows. */
@@ -77,6 +79,7 @@ export class Where {
     this.text = text;
     this.#test = compiler.test(expression);
     this.hints = hintsOf(expression);
+    this.fields = [...compiler.fields];
     this.shownFields = [...compiler.shownFields];
     this.needsOwner = compiler.needsOwner;
   }
@@ -88,6 +91,7 @@ export class Where {
 }
 
 class Compiler {
+  readonly fields = new Set<string>();
   readonly shownFields = new Set<string>();
   needsOwner = false;
   readonly #text: string;
@@ -118,6 +122,7 @@ class Compiler {
   /** A word that stands alone: a status, or whose it is. */
   #flag(token: Token): Test {
     const owner = OWNER_WORDS.indexOf(token.text.toLowerCase() as (typeof OWNER_WORDS)[number]);
+    this.fields.add(owner > 0 ? 'owner' : 'status');
     if (owner > 0) {
       this.needsOwner = true;
       return (_m, _at, _addr, about) => about.owner === owner;
@@ -138,6 +143,7 @@ class Compiler {
       const hint = suggestion(token.text, names) || `, but ${names.join(', ')}`;
       this.#fail(token, `"${token.text}" is no field${hint}`);
     }
+    this.fields.add(field.name);
     if (field.isShown) this.shownFields.add(field.name);
     if (field.name === 'owner' || field.kind === 'node') this.needsOwner = true;
     const isEquality = sign === '=' || sign === '!=';

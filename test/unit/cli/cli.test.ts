@@ -488,6 +488,40 @@ describe('flows', () => {
   });
 });
 
+describe('expectations refuse what makes no sense, and name it', () => {
+  const MASTER = ['--master', 'tcp 10.1.0.7:40000 10.2.0.9:21'];
+  const cases: [string[], string][] = [
+    [['list', '--where', 'bytes>5'], '--where: an expectation has no bytes'],
+    [['list', '--where', 'assured'], '--where: an expectation has no status'],
+    [['list', '--where', 'dport=x'], '--where: column 7'],
+    [['list', '--node', 'fw2'], '--node'],
+    [['list', '-o', 'xml'], '--output'],
+    [['count', '--table', 'owls'], '--table'],
+    [['get', 'tcp', 'any'], 'three words'],
+    [['get', 'tcp', 'any', '10.0.0.1'], 'destination: "10.0.0.1" is not address:port'],
+    [['get', 'tcp', '1.2.3', '10.0.0.1:5'], 'source: "1.2.3"'],
+    [['create', 'tcp', 'any', '10.0.0.1:5'], "'--master <flow>'"],
+    [['create', 'tcp', 'any', '10.0.0.1:5', '--master', 'tcp'], '--master: '],
+    [['create', 'tcp', 'any', '10.0.0.1:5', ...MASTER, '--timeout', '2d'], '--timeout: "2d"'],
+    [['create', 'tcp', 'any', '10.0.0.1:5', ...MASTER, '--class', '256'], '--class'],
+    [['create', 'tcp', 'any', '10.0.0.1:5', ...MASTER, '--zone', 'x'], '--zone'],
+    [['create', 'tcp', 'any', '10.0.0.1:5', ...MASTER, '--helper', 'x'.repeat(9000)], '--helper: "xxx'],
+    [['create', 'tcp', '10.0.0.0/40', '10.0.0.1:5', ...MASTER], '"10.0.0.0/40"'],
+    [['delete'], 'or say --all'],
+    [['delete', '--all', '--where', 'dport=5'], 'leave one of them out'],
+    [['watch', '--where', 'owner=own'], '--where'],
+    [['watch', '--for', 'x'], '--for'],
+    [['watch', '--count', '-1'], '--count'],
+  ];
+  test.each(cases)('%j', async (words, text) => {
+    const { code, out, err } = await run(['--socket', socket, 'expectations', ...words]);
+    expect([code, out]).toEqual([2, '']);
+    expect(err).toContain(text);
+    expect(err.length).toBeLessThan(600);
+    expect(backend.asked).toEqual([]);
+  });
+});
+
 describe('flows diff', () => {
   test('tells both verdicts, and where a peer or a replica is not proven exits 3', async () => {
     backend.report.peers[0].appliedSequence = 501;
@@ -608,7 +642,7 @@ describe('errors are one line and an exit code', () => {
 
   test('--help of every command has examples and exits 0', async () => {
     const commands =
-      'daemon|status|failover|resync|verify|drill|purge|commit|flush|flows list|flows count|flows get|flows create|flows update|flows delete|flows watch|flows diff|config check|config show|key generate';
+      'daemon|status|failover|resync|verify|drill|purge|commit|flush|flows list|flows count|flows get|flows create|flows update|flows delete|flows watch|flows diff|expectations list|expectations get|expectations create|expectations delete|expectations watch|expectations count|config check|config show|key generate';
     for (const command of commands.split('|')) {
       const { code, out } = await call(`${command} --help`);
       expect([command, code]).toEqual([command, 0]);
