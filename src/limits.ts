@@ -29,6 +29,10 @@ export const EXPECTATION_MAX_BYTES = 256;
 export const EXPECTATIONS_WAITING_MAX = 64;
 /** and how long: their masters may be filtered out. Milliseconds. */
 export const EXPECTATIONS_WAIT_MS = 200;
+/** The kernel is looked at again this long after it had an expectation that was not granted yet (SIP). Milliseconds. */
+export const EXPECTATIONS_LOOK_MS = 250;
+/** and not before this many times as long as the last look has taken: 2 % of a core. */
+export const EXPECTATIONS_LOOK_PAUSE_SHARE = 50;
 /** Expectations said, or looked at, in one flush of the stream: some tenths of a millisecond. */
 export const EXPECTATIONS_PER_FLUSH = 256;
 /** Nodes of a cluster that are remembered. */

@@ -17,7 +17,12 @@ import { seedFromText } from '../flow/hash.js';
 import { KernelBatch, type KernelPort, OP_GET } from '../flow/kernel-port.js';
 import type { Log } from '../flow/log.js';
 import { copyRecord, type Memory } from '../flow/record.js';
-import { BACKGROUND_PAUSE_SHARE, SLICE_BUDGET_MS } from '../limits.js';
+import {
+  BACKGROUND_PAUSE_SHARE,
+  EXPECTATIONS_LOOK_MS,
+  EXPECTATIONS_LOOK_PAUSE_SHARE,
+  SLICE_BUDGET_MS,
+} from '../limits.js';
 import type { Mode, PeerEvent, ReplicatorPorts } from '../replication/ports.js';
 import { Replicator } from '../replication/replicator.js';
 import { EventRules } from '../table/event-rules.js';
@@ -132,6 +137,10 @@ export class Core {
   /** A background audit rests until then. */
   #restsUntil = 0;
   #areExpectationsDue = false;
+  /** When they are due for one that was not granted yet; 0: none such. */
+  #expectationsLookAt = 0;
+  /** How long the last look at them took, milliseconds. */
+  #expectationsLookMs = 0;
   readonly #question = new KernelBatch(1);
 
   constructor(ports: CorePorts, options: CoreOptions) {
@@ -153,6 +162,7 @@ export class Core {
       isPrimary: () => this.replicator.role === 'primary',
       get: (m, at, found) => this.#ask(m, at, found),
       onHelperAtWork: (slot) => this.seqadj.hurry(slot, ports.clock()),
+      onInactiveExpectation: () => this.#lookAgain(),
       ...(options.ignore ? { ignore: options.ignore } : {}),
       ...(options.hasLeft ? { hasLeft: options.hasLeft } : {}),
       ...(options.passes ? { passes: options.passes } : {}),
@@ -340,13 +350,16 @@ export class Core {
   /** Compares the own expectations with the kernel's and puts them right: after each audit of the flows, their masters. */
   #auditExpectations(): void {
     const audit = new ExpectationAudit(this.expectationAuditParts, 'repair');
+    const startedAt = this.ports.clock();
     this.#areExpectationsDue = false;
+    this.#expectationsLookAt = 0;
     this.jobs.add({
       name: 'audit of expectations',
       priority: PRIORITY_BACKGROUND,
       step: (now) => {
         if (!audit.step(now)) return audit.phase === 'dump' ? 'more' : 'wait';
         this.audits.repaired += audit.report.differing;
+        this.#expectationsLookMs = this.ports.clock() - startedAt;
         return 'done';
       },
       abort: () => {
@@ -355,6 +368,18 @@ export class Core {
       },
       progress: () => ({ phase: audit.phase, done: 0, total: 0 }),
     });
+  }
+
+  /** An expectation waits to be granted (a SIP registration), and no event will tell: the kernel is asked soon. */
+  #lookAgain(): void {
+    if (this.#expectationsLookAt !== 0) return;
+    const pauseMs = Math.max(EXPECTATIONS_LOOK_MS, this.#expectationsLookMs * EXPECTATIONS_LOOK_PAUSE_SHARE);
+    this.#expectationsLookAt = this.ports.clock() + pauseMs;
+  }
+
+  get #isLookDue(): boolean {
+    if (this.#areExpectationsDue) return true;
+    return this.#expectationsLookAt !== 0 && this.ports.clock() >= this.#expectationsLookAt;
   }
 
   #audited(audit: Audit, startedAt: number): void {
@@ -387,7 +412,7 @@ export class Core {
       this.audit('repair', 'loss');
     } else if (this.#nextAuditAt === 0 || (now >= this.#nextAuditAt && this.jobs.current === undefined)) {
       this.audit('repair', this.#nextAuditAt === 0 ? 'again' : 'background');
-    } else if (this.#areExpectationsDue && this.jobs.current === undefined) this.#auditExpectations();
+    } else if (this.#isLookDue && this.jobs.current === undefined) this.#auditExpectations();
   }
 
   /** Whose the flows of the first dump are: a live primary's that speaks of them, else ours (PROTOCOL.md, section 5). */

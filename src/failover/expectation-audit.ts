@@ -7,7 +7,13 @@
  * event about it in between. To repair (audit) one look is enough; an attempt in which events were lost is not the last.
  */
 import type { Counters } from '../flow/counters.js';
-import { cloneExpectation, EXP_OFF_TIMEOUT, expectationKey, expectationsEqual } from '../flow/expectation.js';
+import {
+  cloneExpectation,
+  EXP_OFF_TIMEOUT,
+  expectationKey,
+  expectationsEqual,
+  isGranted,
+} from '../flow/expectation.js';
 import { DUMP_INTERRUPTED, DUMP_MORE, type KernelPort } from '../flow/kernel-port.js';
 import type { Memory } from '../flow/record.js';
 import { AUDIT_PAUSE_MAX_MS, AUDIT_PAUSE_MIN_MS, DIFFERENCES_SHOWN, EXPECTATIONS_MAX } from '../limits.js';
@@ -126,7 +132,7 @@ export class ExpectationAudit {
 
   /** All events that are older than the dump's end were read. */
   #compare(): number {
-    const { kernel, rules, table } = this.#parts;
+    const { kernel, rules, table, counters } = this.#parts;
     this.#isStarted = false;
     const isClean = this.#isWhole && kernel.eventsLost() === this.#lostBefore;
     if (!isClean) return this.#again();
@@ -140,11 +146,20 @@ export class ExpectationAudit {
       // An event told of it since the dump began, and is the newer word.
       if (rules.touched.has(key)) continue;
       if (entry !== undefined) entry.shown = this.#generation;
+      // A registration was accepted: the kernel tells nobody, and its time is another from then on.
+      if (isOurs && ours !== undefined && isGranted(ours, 0, row, 0)) {
+        counters.count('expectation.granted');
+        rules.take(row, 0);
+        continue;
+      }
       const isAsTable = isOurs
         ? ours !== undefined && expectationsEqual(ours, 0, row, 0)
         : ours === undefined;
       // What is left of it, for a peer that is told of it later.
-      if (isAsTable && ours !== undefined) ours.u16[EXP_OFF_TIMEOUT >>> 1] = row.u16[EXP_OFF_TIMEOUT >>> 1];
+      if (isAsTable && ours !== undefined) {
+        ours.u16[EXP_OFF_TIMEOUT >>> 1] = row.u16[EXP_OFF_TIMEOUT >>> 1];
+        rules.showed(row, 0);
+      }
       if (!isAsTable) found.set(key, { kernel: isOurs ? row : undefined, table: ours });
     }
     for (const entry of table.expectations.list(OWNER_SELF)) {

@@ -40,6 +40,9 @@ export const NAT_REPLY = 2;
 export const EXPECT_HELPER_MAX_BYTES = 16;
 export const EXPECT_FN_MAX_BYTES = 32;
 
+/** NF_CT_EXPECT_INACTIVE, linux/netfilter/nf_conntrack_common.h: announced, and not yet granted by the other end. */
+const FLAG_INACTIVE = 2;
+
 const expectAddressBytes = (m: Memory, at: number): number =>
   m.u8[at + EXP_OFF_FAMILY] === AF_INET6 ? 16 : 4;
 /** Bytes of one tuple: 12 or 36. */
@@ -107,6 +110,18 @@ export function expectationsEqual(a: Memory, at: number, b: Memory, bAt: number)
   if (bytes !== expectationBytes(b, bAt)) return false;
   for (let i = EXP_OFF_KEY; i < bytes; i++) if (a.u8[at + i] !== b.u8[bAt + i]) return false;
   return true;
+}
+
+/** True for one that lets nothing in yet: a SIP registration that the registrar has not accepted. */
+export const isInactive = (m: Memory, at: number): boolean =>
+  (m.u32[(at + expOffFlags(tupleBytesOf(m, at))) >>> 2] & FLAG_INACTIVE) !== 0;
+
+/** True if `b` is `a` after it was granted: a change that the kernel makes without an event. */
+export function isGranted(a: Memory, at: number, b: Memory, bAt: number): boolean {
+  if (!isInactive(a, at) || isInactive(b, bAt)) return false;
+  const granted = cloneExpectation(a, at);
+  granted.u32[expOffFlags(tupleBytesOf(a, at)) >>> 2] &= ~FLAG_INACTIVE;
+  return expectationsEqual(granted, 0, b, bAt);
 }
 
 /** Writes the key of the master's flow at 0 of `flow`, as a flow record has it: to find the flow in the table. */

@@ -64,6 +64,8 @@ export interface EventRulesOptions {
   readonly expectations?: ExpectationChoice;
   /** The helper of this slot's flow has announced a connection, or it has come. */
   onHelperAtWork?(slot: number): void;
+  /** An own expectation is not granted yet; see ExpectationRulesOptions. */
+  onInactiveExpectation?(): void;
 }
 
 /** True if both records know their ct id and the ids differ: surely two lives. Equal ids prove nothing (F1). */
@@ -98,6 +100,7 @@ export class EventRules implements EventSink {
       isPrimary,
       ...(choice ? { choice } : {}),
       onHelperAtWork: (slot) => options.onHelperAtWork?.(slot),
+      onInactive: () => options.onInactiveExpectation?.(),
     });
   }
 

@@ -5,7 +5,13 @@
  * kernel takes it.
  */
 import type { Counters } from '../flow/counters.js';
-import { cloneExpectation, expectationHelper, expectationKey, writeMasterKey } from '../flow/expectation.js';
+import {
+  cloneExpectation,
+  expectationHelper,
+  expectationKey,
+  isInactive,
+  writeMasterKey,
+} from '../flow/expectation.js';
 import { EVENT_DESTROY } from '../flow/kernel-port.js';
 import { keyEqual } from '../flow/merge.js';
 import { allocateMemory, findPart, type Memory, PART_HELPER } from '../flow/record.js';
@@ -25,6 +31,8 @@ export interface ExpectationRulesOptions {
   now(): number;
   /** The helper of this slot's flow has announced a connection, or it has come. */
   onHelperAtWork?(slot: number): void;
+  /** The kernel has an own one that is not granted yet. No event tells when it is: somebody has to look. */
+  onInactive?(): void;
 }
 
 export class ExpectationRules {
@@ -112,7 +120,15 @@ export class ExpectationRules {
     if (!this.isOurs(m, at)) {
       const known = table.expectations.find(OWNER_SELF, m, at);
       if (known !== undefined) table.expectations.end(known);
-    } else if (table.expectations.put(OWNER_SELF, m, at) === undefined) counters.count('expectation.full');
+      return;
+    }
+    if (table.expectations.put(OWNER_SELF, m, at) === undefined) counters.count('expectation.full');
+    this.showed(m, at);
+  }
+
+  /** The kernel shows an own expectation as the table has it. */
+  showed(m: Memory, at: number): void {
+    if (isInactive(m, at)) this.#options.onInactive?.();
   }
 
   /** True if this node's stream is to speak of an expectation of its kernel. */

@@ -1,12 +1,13 @@
 /**
- * The ends of FTP sessions through the kernel's helper. A data connection is announced (PORT, or PASV), and made only
+ * The ends of FTP sessions through the kernel's helper. A data connection is announced (PORT or PASV, EPRT or EPSV), and made only
  * when the next round begins, so that a failover stands between the two; every line on the control connection shows
  * that its sequence numbers are adjusted.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { Conversation } from './conversation.js';
-import { FTP_INSIDE4, type Kind, SHARED4 } from './kinds.js';
+import { announcementOf, type Door, doorOf, openingOf, seenOf } from './ftp-address.js';
+import { FTP_INSIDE4, type Kind, usesIpv6 } from './kinds.js';
 import { patternAt, wrongByte } from './pattern.js';
 
 const FILE_BYTES = 20_000;
@@ -14,22 +15,15 @@ const FILE_BYTES = 20_000;
 const DRIP_BYTES = 1000;
 const DRIP_MS = 100;
 
-const addressFields = (address: string, port: number): string =>
-  [...address.split('.'), port >> 8, port & 255].join(',');
-
-function parseFields(text: string): { host: string; port: number } | undefined {
-  const fields = /(\d+),(\d+),(\d+),(\d+),(\d+),(\d+)/.exec(text)?.slice(1).map(Number);
-  if (fields === undefined) return undefined;
-  return { host: fields.slice(0, 4).join('.'), port: fields[4] * 256 + fields[5] };
-}
+const anyAddress = (kind: Kind): string => (usesIpv6(kind) ? '::' : '0.0.0.0');
 
 /** The client. One cycle: RETR and its data, NOOP, then the announcement for the next one. */
 class Session extends Conversation {
   readonly #control: Socket;
   #begunMs = 0;
   #data: Server | undefined;
-  /** Where PASV told to connect to. */
-  #door: { host: string; port: number } | undefined;
+  /** Where the server told to connect to. */
+  #door: Door | undefined;
   /** The command that waits for its answer. */
   #said = '';
   #isAnnounced = false;
@@ -39,7 +33,7 @@ class Session extends Conversation {
 
   constructor(kind: Kind, number: number) {
     super(kind, number, true);
-    const own = kind.opener === 'inside' ? { localAddress: FTP_INSIDE4 } : {};
+    const own = kind.opener === 'inside' && !usesIpv6(kind) ? { localAddress: FTP_INSIDE4 } : {};
     this.#control = connect({ host: kind.target, port: kind.port, noDelay: true, ...own });
     this.#control.on('error', (error: NodeJS.ErrnoException) => this.lose(`control: ${error.code}`));
     this.#control.on('close', () => {
@@ -67,11 +61,11 @@ class Session extends Conversation {
     const [code] = line.split(' ');
     if (command === '' && code === '220') this.#say(`USER ${this.number}`);
     else if (command === 'USER' && code === '230') this.#announce();
-    else if (command === 'PORT' && line === `200 ${SHARED4} ${this.#listening()}`) this.#announced();
-    else if (command === 'PASV' && code === '227') {
-      this.#door = parseFields(line);
-      if (this.#door?.host === SHARED4) this.#announced();
-      else this.lose(`PASV was answered "${line}"`);
+    else if (line === `200 ${seenOf(this.kind)} ${this.#listening()}`) this.#announced();
+    else if (line.startsWith('227 ') || line.startsWith('229 ')) {
+      this.#door = doorOf(this.kind, line);
+      if (this.#door?.host === this.kind.target) this.#announced();
+      else this.lose(`it was told to connect by "${line}"`);
     } else if (command === 'RETR' && code === '226') this.#fileEnded();
     else if (command === 'NOOP' && line === `200 ${this.#said}`) this.#announce();
     else this.lose(`"${this.#said}" was answered "${line}"`);
@@ -84,12 +78,13 @@ class Session extends Conversation {
 
   #announce(): void {
     if (this.kind.play === 'ftp-passive') {
-      this.#say('PASV');
+      this.#say(usesIpv6(this.kind) ? 'EPSV' : 'PASV');
       return;
     }
     this.#data?.close();
     this.#data = createServer({ allowHalfOpen: true }, (socket) => this.#take(socket));
-    this.#data.listen(0, '0.0.0.0', () => this.#say(`PORT ${addressFields(FTP_INSIDE4, this.#listening())}`));
+    const announce = () => this.#say(announcementOf(this.kind, this.#listening()));
+    this.#data.listen(0, anyAddress(this.kind), announce);
   }
 
   /** The cycle is whole: what was announced before was used, and the next one is announced. */
@@ -139,7 +134,7 @@ class Session extends Conversation {
 
 /** The server's side of one session. It judges nothing; what goes wrong it tells the client. */
 class ServerSession extends Conversation {
-  #target: { host: string; port: number } | undefined;
+  #target: Door | undefined;
   #door: Server | undefined;
   #drip: Socket | undefined;
   #position = 0;
@@ -156,10 +151,10 @@ class ServerSession extends Conversation {
   obey(line: string): void {
     const [command] = line.split(' ');
     if (command === 'NOOP') this.#reply(`200 ${line}`);
-    else if (command === 'PORT') {
-      this.#target = parseFields(line);
+    else if (command === 'PORT' || command === 'EPRT') {
+      this.#target = doorOf(this.kind, line);
       this.#reply(`200 ${this.#target?.host} ${this.#target?.port}`);
-    } else if (command === 'PASV') this.#openDoor();
+    } else if (command === 'PASV' || command === 'EPSV') this.#openDoor();
     else if (command === 'RETR' && this.#target) this.#send(connect(this.#target));
     else if (command === 'DRIP' && this.#target) {
       this.#drip = connect(this.#target);
@@ -186,10 +181,10 @@ class ServerSession extends Conversation {
       this.#send(socket);
     });
     this.#door = door;
-    door.listen(0, '0.0.0.0', () => {
+    door.listen(0, anyAddress(this.kind), () => {
       const address = door.address();
       const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
-      this.#reply(`227 Entering (${addressFields(FTP_INSIDE4, port)})`);
+      this.#reply(openingOf(this.kind, port));
     });
   }
 
@@ -223,6 +218,6 @@ export function listenFtp(kind: Kind, take: (conversation: Conversation) => void
   });
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ port: kind.servicePort, host: '0.0.0.0', backlog: 1024 }, () => resolve());
+    server.listen({ port: kind.servicePort, host: anyAddress(kind), backlog: 1024 }, () => resolve());
   });
 }

@@ -21,7 +21,7 @@ export interface KindState {
 }
 
 /** Kinds that wait for a round to begin, and are silent until then. */
-const PACED = /^ftp-active|^ftp-passive|^tftp/;
+const PACED = /^ftp-active|^ftp-passive|^tftp|^sip-call|^sip-registration/;
 /** A kind that says nothing between its first word and its last. */
 const isSilentByNature = (conversation: Conversation): boolean =>
   conversation.kind.play === 'idle' || conversation.kind.play === 'closed';

@@ -25,7 +25,13 @@ export type Play =
   /** A data connection that runs on after its control connection was closed. */
   | 'ftp-data'
   /** TFTP: a file is asked for, and sent in the next round, from another port. */
-  | 'tftp';
+  | 'tftp'
+  /** SIP: audio is announced, and comes in the next round; then the call ends, and the next one begins. */
+  | 'sip-call'
+  /** The audio of one call runs all the time; each round announces it again. */
+  | 'sip-media'
+  /** A phone registers, and is called in the next round. */
+  | 'sip-registration';
 
 export type Party = 'inside' | 'outside';
 
@@ -40,6 +46,8 @@ export interface Kind {
   readonly port: number;
   /** Where the other end listens, if translated. */
   readonly servicePort?: number;
+  /** Nothing of it is translated. */
+  readonly isRouted?: true;
 }
 
 export const INSIDE4 = '10.1.0.100';
@@ -86,7 +94,7 @@ const ROWS: readonly Row[] = [
   { name: 'tcp4-mark', protocol: 'tcp', play: 'talk', target: OUTSIDE4 },
   { name: 'tcp4-label', protocol: 'tcp', play: 'talk', target: OUTSIDE4 },
   { name: 'tcp4-zone', protocol: 'tcp', play: 'talk', target: OUTSIDE4 },
-  { name: 'tcp6-routed', protocol: 'tcp', play: 'talk', target: OUTSIDE6 },
+  { name: 'tcp6-routed', protocol: 'tcp', play: 'talk', target: OUTSIDE6, isRouted: true },
   { name: 'tcp6-snat', protocol: 'tcp', play: 'talk', target: OUTSIDE6 },
   { name: 'tcp6-dnat', protocol: 'tcp', play: 'talk', opener: 'outside', target: SHARED6 },
   { name: 'udp4-snat', protocol: 'udp', play: 'talk', target: OUTSIDE4 },
@@ -102,6 +110,14 @@ const ROWS: readonly Row[] = [
   { name: 'ftp-passive', protocol: 'tcp', play: 'ftp-passive', opener: 'outside', target: SHARED4 },
   { name: 'ftp-data', protocol: 'tcp', play: 'ftp-data', target: OUTSIDE4 },
   { name: 'tftp', protocol: 'udp', play: 'tftp', target: OUTSIDE4 },
+  { name: 'ftp6-active', protocol: 'tcp', play: 'ftp-active', target: OUTSIDE6 },
+  { name: 'ftp6-passive', protocol: 'tcp', play: 'ftp-passive', opener: 'outside', target: SHARED6 },
+  { name: 'ftp6-active-routed', protocol: 'tcp', play: 'ftp-active', target: OUTSIDE6, isRouted: true },
+  { name: 'ftp6-passive-routed', protocol: 'tcp', play: 'ftp-passive', target: OUTSIDE6, isRouted: true },
+  { name: 'sip-call', protocol: 'udp', play: 'sip-call', target: OUTSIDE4 },
+  { name: 'sip-call-tcp', protocol: 'tcp', play: 'sip-call', target: OUTSIDE4 },
+  { name: 'sip-media', protocol: 'udp', play: 'sip-media', target: OUTSIDE4 },
+  { name: 'sip-registration', protocol: 'udp', play: 'sip-registration', target: OUTSIDE4 },
 ];
 
 export const KINDS: readonly Kind[] = ROWS.map(({ isForwarded, ...row }, index) => ({
@@ -110,6 +126,9 @@ export const KINDS: readonly Kind[] = ROWS.map(({ isForwarded, ...row }, index) 
   port: FIRST_PORT + index,
   servicePort: FIRST_PORT + index + (isForwarded ? FORWARDED_BY : 0),
 }));
+
+/** Whether it is made over IPv6. */
+export const usesIpv6 = ({ target }: Kind): boolean => target.includes(':');
 
 /** The kind of this name; throws if there is none. */
 export function kindOf(name: string): Kind {

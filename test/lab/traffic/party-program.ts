@@ -17,6 +17,8 @@ import { Holdings, type KindState } from './holdings.js';
 import { KINDS, type Kind, type Party } from './kinds.js';
 import { echoGre, openGre, openPings, type Pump } from './raw-end.js';
 import { answerSctp, openSctp } from './sctp-end.js';
+import { SipPhone } from './sip-phone.js';
+import { listenSip } from './sip-server.js';
 import { listenTcp, openTcp } from './tcp-end.js';
 import { listenTftp, openTftp } from './tftp-end.js';
 import { listenUdp, openUdp } from './udp-end.js';
@@ -25,6 +27,17 @@ export interface PartyReply {
   readonly isOver: boolean;
   readonly kinds: readonly KindState[];
 }
+
+type Open = (kind: Kind, number: number) => Conversation;
+type Listen = (kind: Kind, take: (conversation: Conversation) => void) => Promise<void>;
+
+/** The plays that a helper of the kernel reads, by their first word. */
+const OPENERS: Readonly<Record<string, Open>> = {
+  ftp: openFtp,
+  tftp: openTftp,
+  sip: (kind, number) => new SipPhone(kind, number),
+};
+const LISTENERS: Readonly<Record<string, Listen>> = { ftp: listenFtp, tftp: listenTftp, sip: listenSip };
 
 const TICK_MS = 5;
 const OPEN_WITHIN_MS = 20_000;
@@ -67,8 +80,8 @@ class PartyProgram {
     const take = (conversation: Conversation) => this.#holdings.add(conversation);
     for (const kind of this.#kinds) {
       if (kind.opener === this.side) continue;
-      if (kind.play.startsWith('ftp')) await listenFtp(kind, take);
-      else if (kind.play === 'tftp') await listenTftp(kind, take);
+      const listen = LISTENERS[kind.play.split('-')[0]];
+      if (listen !== undefined) await listen(kind, take);
       else if (kind.protocol === 'tcp') await listenTcp(kind, take);
       else if (kind.protocol === 'udp') await listenUdp(kind, take);
       else if (kind.protocol === 'gre') this.#pumps.push(echoGre());
@@ -82,14 +95,12 @@ class PartyProgram {
 
   #openKind(kind: Kind): void {
     const { count } = this;
-    const all = (open: (kind: Kind, number: number) => Conversation) =>
-      Array.from({ length: count }, (_, number) => open(kind, number));
+    const all = (open: Open) => Array.from({ length: count }, (_, number) => open(kind, number));
     const shared = { icmp: openPings, icmpv6: openPings, sctp: openSctp };
     const single = { tcp: openTcp, udp: openUdp, gre: openGre };
     const { protocol } = kind;
     if (protocol === 'tcp' || protocol === 'udp' || protocol === 'gre') {
-      const isFtp = kind.play.startsWith('ftp');
-      const open = isFtp ? openFtp : kind.play === 'tftp' ? openTftp : single[protocol];
+      const open = OPENERS[kind.play.split('-')[0]] ?? single[protocol];
       for (const one of all(open)) this.#holdings.add(one);
       return;
     }

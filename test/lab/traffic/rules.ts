@@ -1,20 +1,39 @@
 /**
  * The rules of both firewalls for the kinds of traffic. After `FREEZE_RULES` nothing new passes, so a flow that is not
- * in the table, or is there with a wrong address, mark, label or zone, is silent for good.
+ * in the table, or is there with a wrong address, mark, label or zone, is silent for good. The rule for related SIP is
+ * what a registration needs after a failover: a call that comes by an expectation which was created by netlink has no
+ * helper, whatever the request said (seen with Linux 6.18).
  */
-import { FTP_INSIDE4, INSIDE4, INSIDE6, KINDS, kindOf, SHARED4, SHARED6 } from './kinds.js';
+import {
+  FTP_INSIDE4,
+  INSIDE4,
+  INSIDE6,
+  KINDS,
+  type Kind,
+  kindOf,
+  SHARED4,
+  SHARED6,
+  usesIpv6,
+} from './kinds.js';
+import { MEDIA_PORTS } from './sip-media.js';
 
 export const MARK = 0x77;
 export const LABEL = 9;
 export const ZONE = 7;
 
 const port = (name: string): number => kindOf(name).port;
+/** A set of the ports of all kinds that are so. */
+const portsOf = (isSo: (kind: Kind) => boolean): string =>
+  `{ ${KINDS.filter(isSo)
+    .map((kind) => kind.port)
+    .join(', ')} }`;
+const plays = (protocol: Kind['protocol'], start: string): string =>
+  portsOf((kind) => kind.protocol === protocol && kind.play.startsWith(start));
 
 /** Destination translation for all that is opened from outside. */
 function destinationRules(family: 4 | 6): string[] {
-  return KINDS.filter(
-    ({ opener, target }) => opener === 'outside' && target.includes(':') === (family === 6),
-  ).map(({ protocol, play, target, port, servicePort }) => {
+  const isOf = (kind: Kind) => kind.opener === 'outside' && usesIpv6(kind) === (family === 6);
+  return KINDS.filter(isOf).map(({ protocol, play, target, port, servicePort }) => {
     const inside4 = play.startsWith('ftp') ? FTP_INSIDE4 : INSIDE4;
     const to = family === 6 ? `[${INSIDE6}]:${servicePort}` : `${inside4}:${servicePort}`;
     return `ip${family === 6 ? '6' : ''} daddr ${target} ${protocol} dport ${port} dnat to ${to}`;
@@ -56,18 +75,17 @@ table inet filter {
     ip protocol { icmp, vrrp } accept
     ip6 nexthdr { icmpv6, vrrp } accept
   }
-  ct helper ftp {
-    type "ftp" protocol tcp;
-    l3proto ip;
-  }
-  ct helper tftp {
-    type "tftp" protocol udp;
-    l3proto ip;
-  }
+  ct helper ftp { type "ftp" protocol tcp; }
+  ct helper tftp { type "tftp" protocol udp; l3proto ip; }
+  ct helper sip { type "sip" protocol udp; }
+  ct helper sip-tcp { type "sip" protocol tcp; }
   chain births {
     type filter hook prerouting priority -150;
-    ct state new tcp dport { ${['ftp-active', 'ftp-passive', 'ftp-data'].map(port).join(', ')} } ct helper set "ftp"
-    ct state new udp dport ${port('tftp')} ct helper set "tftp"
+    ct state new tcp dport ${plays('tcp', 'ftp')} ct helper set "ftp"
+    ct state new udp dport ${plays('udp', 'tftp')} ct helper set "tftp"
+    ct state new udp dport ${plays('udp', 'sip')} ct helper set "sip"
+    ct state related ct helper "sip" udp dport != ${MEDIA_PORTS} ct helper set "sip"
+    ct state new tcp dport ${plays('tcp', 'sip')} ct helper set "sip-tcp"
     ct state new tcp dport ${port('tcp4-mark')} ct mark set ${MARK}
     ct state new tcp dport ${port('tcp4-label')} ct label set ${LABEL}
   }
@@ -99,7 +117,8 @@ table ip6 nat {
   }
   chain post {
     type nat hook postrouting priority 100;
-    oifname "wan" tcp dport ${port('tcp6-routed')} accept
+    oifname "wan" tcp dport ${portsOf((kind) => kind.isRouted === true)} accept
+    oifname "wan" ct status expected accept
     oifname "wan" ip6 saddr fd00:1::/64 snat to ${SHARED6}
   }
 }

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ExpectationAudit } from '../../../src/failover/expectation-audit.js';
 import { CounterMap } from '../../../src/flow/counters.js';
-import { cloneExpectation } from '../../../src/flow/expectation.js';
+import { cloneExpectation, EXP_OFF_TIMEOUT } from '../../../src/flow/expectation.js';
 import { type Expectation, recordFromExpectation } from '../../../src/flow/expectation-text.js';
 import { EVENT_NEW } from '../../../src/flow/kernel-port.js';
 import { EXPECTATIONS_WAIT_MS } from '../../../src/limits.js';
@@ -37,10 +37,13 @@ let table: FlowTable;
 let rules: EventRules;
 let isPrimary: boolean;
 let emptied: number;
+/** How often somebody was asked to look at the kernel again. */
+let waiting: number;
 
 function open(choice: ExpectationChoice = 'all'): void {
   now = 1000;
   emptied = 0;
+  waiting = 0;
   isPrimary = true;
   twin = new KernelTwin({ now: () => now });
   table = new FlowTable({ seed: Uint32Array.of(1, 2, 3, 4), maxFlows: 1000 });
@@ -53,6 +56,9 @@ function open(choice: ExpectationChoice = 'all'): void {
     isPrimary: () => isPrimary,
     get,
     expectations: choice,
+    onInactiveExpectation: () => {
+      waiting++;
+    },
   });
 }
 beforeEach(() => open());
@@ -92,6 +98,46 @@ function run(mode: 'repair' | 'judge', meanwhile?: () => void): ExpectationAudit
   expect(audit.phase).toBe('done');
   return audit;
 }
+
+describe('a registration that the registrar accepts, of which the kernel tells nobody', () => {
+  const PERMANENT = 1;
+  const INACTIVE = 2;
+  const registered = (flags: number): Expectation => ({ ...expected(2000), class: 0, flags, timeout: 3600 });
+  /** The helper puts the expectation right where it stands. */
+  const grant = (): void => {
+    lose();
+    twin.expectations.announce(recordFromExpectation(registered(PERMANENT)), 0);
+    twin.expectations.update(recordFromExpectation(registered(PERMANENT)), 0);
+    lose();
+  };
+  const ours = () => table.expectations.find(OWNER_SELF, recordFromExpectation(registered(0)), 0);
+
+  beforeEach(() => {
+    call(1);
+    twin.expectations.announce(recordFromExpectation(registered(PERMANENT | INACTIVE)), 0);
+    drain();
+    const entry = ours();
+    if (entry === undefined) throw new Error('the registration was not taken');
+    table.expectations.setImage(entry);
+  });
+
+  it('asks for a look at the kernel while it waits, also after a look that found it waiting', () => {
+    expect(waiting).toBe(1);
+    run('repair');
+    expect(waiting).toBe(2);
+    grant();
+    run('repair');
+    expect(waiting).toBe(2);
+  });
+
+  it('is said to the peers with its new time, and is no difference to a verification', () => {
+    grant();
+    expect(run('judge').report).toMatchObject({ differing: 0, isProvable: true });
+    expect(ours()?.record.u16[EXP_OFF_TIMEOUT >>> 1]).toBeGreaterThan(3500);
+    expect([...table.expectations.dirty]).toEqual([ours()]);
+    expect(run('judge').report.differing).toBe(0);
+  });
+});
 
 describe('expectations of the kernel', () => {
   it('are own if their master is, come and go by events, and end with their master', () => {
