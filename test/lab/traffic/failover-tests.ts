@@ -10,11 +10,12 @@ const CONNECTIONS = 50;
 const TALK_WITHIN_MS = 15_000;
 const REAL_TIMEOUTS_WITHIN_MS = 5000;
 
-/** Registers a test for each of the failovers. `by` says in their names who makes them, `start` builds the lab. */
+/** Registers a test for each of the failovers. `by` says in their names who makes them, `start` builds the lab; all kinds unless some are named. */
 export function testFailovers<Way extends string>(
   by: string,
   ways: readonly Way[],
   start: () => Promise<Failovers<Way>>,
+  kinds?: readonly string[],
 ): void {
   let failovers: Failovers<Way>;
   let traffic: AllTraffic;
@@ -24,7 +25,7 @@ export function testFailovers<Way extends string>(
     const { lab } = failovers.pair;
     await prepareTraffic(lab, CONNECTIONS);
     openedMs = performance.now();
-    traffic = await AllTraffic.open(lab, CONNECTIONS);
+    traffic = await AllTraffic.open(lab, CONNECTIONS, kinds);
     await freeze(lab);
     await traffic.allTalk(TALK_WITHIN_MS);
     await failovers.verified();
