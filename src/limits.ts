@@ -8,6 +8,14 @@ export const EVENT_BATCH = 256;
 export const SLICE_BUDGET_MS = 1;
 /** The same for a promote: a takeover waits for it, and the loop's own round costs it a hundredth less. Milliseconds. */
 export const CHANGE_SLICE_MS = 2;
+/** Time between two ticks while something is under way that only time moves on. Milliseconds. */
+export const TICK_MS = 10;
+/**
+ * The same while nothing is: what has a time of its own (heartbeats, MARKs, acknowledgements, silence, audits) is told by
+ * `dueAt`, and the rest are looks that may be so much late. Below STALL_MS, which is what a loop that was held looks like.
+ * Milliseconds.
+ */
+export const REST_TICK_MS = 100;
 /** Requests sent to the kernel in one datagram: 64 to 128 is where the rate is flat and no answer is lost. */
 export const INJECT_BATCH = 128;
 /** Default receive buffer of the event socket. Bytes; an event takes 1,280 of them. */

@@ -21,7 +21,9 @@ import {
   BACKGROUND_PAUSE_SHARE,
   EXPECTATIONS_LOOK_MS,
   EXPECTATIONS_LOOK_PAUSE_SHARE,
+  REST_TICK_MS,
   SLICE_BUDGET_MS,
+  TICK_MS,
 } from '../limits.js';
 import type { Mode, PeerEvent, ReplicatorPorts } from '../replication/ports.js';
 import { Replicator } from '../replication/replicator.js';
@@ -186,11 +188,32 @@ export class Core {
     this.replicator.receive(u8, from, to, link, this.ports.clock());
   }
 
-  /** To be called every 10 ms or so, after the links were read to empty. */
+  /** To be called when it is due and after the links were read to empty; every 10 ms or so while there are turns. */
   tick(now: number): void {
     this.replicator.tick(now);
     this.standby.tick(now);
     this.splitBrain.tick(now);
+  }
+
+  /**
+   * When a tick and a turn are due if nothing comes. Not after `now`: what has come, frames among it, has brought work.
+   * Nothing waits longer than REST_TICK_MS, whether it has a time here or not.
+   */
+  dueAt(now: number): number {
+    const due = Math.min(now + REST_TICK_MS, this.replicator.dueAt(now), this.standby.dueAt(now));
+    return Math.min(due, this.seqadj.dueAt(now), this.#choresAt(now));
+  }
+
+  #choresAt(now: number): number {
+    const job = this.jobs.current;
+    const isYoungWaiting = this.#young !== undefined && this.#young.count > 0;
+    const isIdleTold = this.idle.waiting > 0 && !this.replicator.isParked;
+    if (this.state === 'joining' || isYoungWaiting || isIdleTold) return now + TICK_MS;
+    if (job !== undefined) return job.priority === PRIORITY_BACKGROUND ? this.#restsUntil : now + TICK_MS;
+    if (this.#areExpectationsDue) return now;
+    return this.#expectationsLookAt === 0
+      ? this.#nextAuditAt
+      : Math.min(this.#nextAuditAt, this.#expectationsLookAt);
   }
 
   /** One slice of everything, some milliseconds at most. Without news (a mere tick) the kernel need not be asked. */

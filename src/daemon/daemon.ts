@@ -70,12 +70,17 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
   const kernel = Kernel.open({ eventBufferBytes, isPooled: true, filter: choice.events, counters, log });
   open.push(kernel);
   const keys = new Keys(config.security, log);
-  const links = await openLinks(config, log, (u8, from, to, link) => core?.receive(u8, from, to, link));
+  let onHeard = () => {};
+  const links = await openLinks(config, log, (u8, from, to, link) => {
+    core?.receive(u8, from, to, link);
+    onHeard();
+  });
   open.push(links);
   const gate = openGate(config, counters, log);
   if (gate !== undefined) open.push(gate);
   core = makeCore({ config, choice, kernel, links, keys, counters, log, gate });
   const loop = new Loop(core, () => links.read(SLICE_BUDGET_MS));
+  onHeard = () => loop.heard();
   const operations = new Operations(core);
   let vrrp: Vrrp | undefined;
   const ready = watchReady(config, core, kernel, () => vrrp, log, open);

@@ -1,28 +1,38 @@
 import { performance } from 'node:perf_hooks';
+import { TICK_MS } from '../limits.js';
 import type { Core } from './core.js';
 
-/** Heartbeats, acknowledgements, deadlines. Milliseconds. */
-const TICK_MS = 10;
 /** How long timers may wait for links that are not read to empty. Milliseconds. */
 const UNREAD_MAX_MS = 50;
 /** A pause for work that waits for something outside: an acknowledgement, a fuller frame, an event. Milliseconds. */
 const WAIT_MS = 1;
 
-/** Gives the core its turns: at once while there is work, after a moment while it waits, else when something comes. */
+/**
+ * Gives the core its turns: at once while there is work, after a moment while it waits, else when something comes or a
+ * time of its own has come. A core at rest costs a wake-up for each of those, and none besides.
+ */
 export class Loop {
   /** Longest time the event loop was held since the node was ready, milliseconds; GC and JIT included. */
   maxPauseMs = 0;
   readonly #core: Core;
   readonly #readLinks: () => boolean;
   readonly #onWait = () => this.#run(true);
+  readonly #onTick = () => this.#tick();
+  readonly #onSoon = () => this.#afterPoll();
   #tickTimer: NodeJS.Timeout | undefined;
+  /** When a tick is due; infinite: its timer is not set. */
+  #tickDue = Number.POSITIVE_INFINITY;
+  /** and when that timer is. */
+  #timerDue = 0;
   #waitTimer: NodeJS.Timeout | undefined;
+  /** Something is to be looked at when this round of the event loop has read its sockets. */
+  #isPollEnding = false;
+  /** and a turn is wanted then, whatever came. */
   #isSoon = false;
   #isStopped = true;
   /** What the start itself took (loading code) is not what an operator asks for. */
   #isReady = false;
   #lastTick = 0;
-  #timerDue = 0;
 
   /** `readLinks` reads the links for a moment; false when they are empty. */
   constructor(core: Core, readLinks: () => boolean) {
@@ -32,20 +42,39 @@ export class Loop {
 
   start(): void {
     this.#isStopped = false;
-    this.#timerDue = performance.now() + TICK_MS;
-    this.#tickTimer = setInterval(() => this.#tick(), TICK_MS);
     this.wake();
   }
 
   stop(): void {
     this.#isStopped = true;
-    clearInterval(this.#tickTimer);
+    clearTimeout(this.#tickTimer);
     clearTimeout(this.#waitTimer);
   }
 
   /** One turn of the core, now, because kernel events or work came; the next one is arranged by what it left. */
   wake(): void {
     this.#run(true);
+  }
+
+  /** A frame came. When all that wait were read the core has a turn, if they brought work. */
+  heard(): void {
+    if (this.#isPollEnding) return;
+    this.#isPollEnding = true;
+    setImmediate(this.#onSoon);
+  }
+
+  #afterPoll(): void {
+    this.#isPollEnding = false;
+    if (this.#isStopped) return;
+    if (this.#isSoon) {
+      this.#isSoon = false;
+      this.wake();
+      return;
+    }
+    const now = performance.now();
+    const due = this.#core.dueAt(now);
+    if (due <= now) this.#run(false);
+    else this.#tickBy(due, now);
   }
 
   #run(hasNews: boolean): void {
@@ -56,13 +85,18 @@ export class Loop {
     const state = this.#core.turn(now, hasNews);
     if (state === 'more') this.#soon();
     else if (state === 'wait') this.#later();
+    else {
+      const due = this.#core.dueAt(now);
+      // What this turn has left undone waits for something else: time alone is not to be tried without end.
+      this.#tickBy(due <= now ? now + TICK_MS : due, now);
+    }
   }
 
   #tick(): void {
     const now = performance.now();
     if (this.#isReady) this.maxPauseMs = Math.max(this.maxPauseMs, now - this.#timerDue);
     else this.#isReady = this.#core.state === 'ready';
-    this.#timerDue = now + TICK_MS;
+    this.#tickDue = Number.POSITIVE_INFINITY;
     this.#tickAt(now);
     this.#run(false);
   }
@@ -74,13 +108,20 @@ export class Loop {
     this.#core.tick(now);
   }
 
+  /** Sees to it that a tick comes at that time, or before. */
+  #tickBy(due: number, now: number): void {
+    if (due >= this.#tickDue) return;
+    clearTimeout(this.#tickTimer);
+    // The event loop's own time may be a millisecond behind: a timer that comes early is a wake-up for nothing.
+    const delay = Math.ceil(due - now) + 1;
+    this.#tickTimer = setTimeout(this.#onTick, delay);
+    this.#tickDue = due;
+    this.#timerDue = now + delay;
+  }
+
   #soon(): void {
-    if (this.#isSoon) return;
     this.#isSoon = true;
-    setImmediate(() => {
-      this.#isSoon = false;
-      this.wake();
-    });
+    this.heard();
   }
 
   #later(): void {

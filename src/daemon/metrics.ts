@@ -5,6 +5,10 @@ import { METRICS_CONNECTIONS_MAX } from '../limits.js';
 
 const REQUEST_TIMEOUT_MS = 5000;
 const HEADERS_MAX_BYTES = 8192;
+/** The timer of prom-client's histogram of event loop delays; its own default is 10. Milliseconds. */
+const LAG_TIMER_MS = 1000;
+/** What it is shown by, which at this pace would say nothing. */
+const LAG_KINDS = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'];
 
 /** A metrics listener that cannot be opened; the message says what to do. */
 export class MetricsError extends Error {
@@ -203,7 +207,7 @@ export class MetricsServer {
   #register(): void {
     const registers = [this.#registry];
     const status = () => (this.#scraped ??= this.#status());
-    collectDefaultMetrics({ register: this.#registry, prefix: 'conntwin_' });
+    this.#registerDefaults();
     for (const [name, [help, labelNames, read]] of Object.entries(GAUGES)) {
       new Gauge({
         name: `conntwin_${name}`,
@@ -227,6 +231,18 @@ export class MetricsServer {
           for (const [labels, value] of read(status())) this.inc(labels, value);
         },
       });
+    }
+  }
+
+  /**
+   * Node's own figures, less those of a timer that would wake the process a hundred times a second, all day, to find out
+   * how late it is: `loop_max_pause_seconds` says that.
+   */
+  #registerDefaults(): void {
+    const prefix = 'conntwin_';
+    collectDefaultMetrics({ register: this.#registry, prefix, eventLoopMonitoringPrecision: LAG_TIMER_MS });
+    for (const kind of LAG_KINDS) {
+      this.#registry.removeSingleMetric(`${prefix}nodejs_eventloop_lag_${kind}_seconds`);
     }
   }
 

@@ -45,6 +45,13 @@ export class Standby {
     return this.purger.isRunning || (this.hot?.isWaiting ?? this.#helped?.isWaiting ?? false);
   }
 
+  /** When `clear` or `step` has something to do. */
+  dueAt(now: number): number {
+    if (this.purger.isRunning) return now;
+    const helpedAt = this.#core.role === 'primary' ? undefined : this.#helped?.dueAt(now);
+    return Math.min(helpedAt ?? Number.POSITIVE_INFINITY, this.hot?.dueAt(now) ?? Number.POSITIVE_INFINITY);
+  }
+
   /**
    * Hot: what the first dump found and a live, proven primary does not have was left over by an earlier run of this
    * node, unless packets of it have passed since. It is held by that primary, without a word of it, and goes the way of

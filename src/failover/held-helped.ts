@@ -48,6 +48,12 @@ export class HeldHelped {
     return this.#deletes.count > 0;
   }
 
+  /** When `step` has something to do. */
+  dueAt(nowMs: number): number {
+    if (this.isWaiting) return nowMs;
+    return this.#parts.table.helped.length > 0 ? this.#nextAt : Number.POSITIVE_INFINITY;
+  }
+
   step(nowMs: number): void {
     if (this.isWaiting) {
       if (this.#parts.emptied() !== this.#emptiedBefore) this.#delete();

@@ -126,6 +126,12 @@ export class HotStandby {
     return this.#realTimeouts !== undefined && nowMs >= this.#restsUntil;
   }
 
+  /** When `step` has something to do; the walk over the table can wait for the next look. */
+  dueAt(nowMs: number): number {
+    if (this.isWaiting) return nowMs;
+    return this.#realTimeouts === undefined ? Number.POSITIVE_INFINITY : this.#restsUntil;
+  }
+
   /** Works for one slice. To be called when the event queue was just read to empty and no change of role runs. */
   step(nowMs: number): 'more' | 'wait' | 'idle' {
     this.#nowMs = nowMs;

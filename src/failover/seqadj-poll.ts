@@ -22,6 +22,7 @@ import {
   SEQADJ_HURRY_MAX,
   SEQADJ_INTERVAL_MS,
   SEQADJ_POLLS_PER_LAP,
+  TICK_MS,
 } from '../limits.js';
 import type { FlowTable } from '../table/flow-table.js';
 import { DEAD, INJECTING, KERNEL, OWNER_SELF, PENDING, SHADOW } from '../table/slot-bits.js';
@@ -72,6 +73,13 @@ export class SeqadjPoll {
   /** Every flow was asked for since the lap began. */
   get isLapDone(): boolean {
     return this.#left === 0;
+  }
+
+  /** When `step` has something to do. */
+  dueAt(nowMs: number): number {
+    if (this.#left > 0 && this.#allowance > 0) return nowMs + TICK_MS;
+    const lapAt = this.#parts.table.helped.length > 0 ? this.#nextLapAt : Number.POSITIVE_INFINITY;
+    return this.#hurriedCount > 0 ? Math.min(this.#hurryAt, lapAt) : lapAt;
   }
 
   /** Asks for some flows if that is due: one batch at most. */

@@ -16,6 +16,11 @@ export class ExpectationAsker {
   #lastProgress = Number.NEGATIVE_INFINITY;
   #failures = 0;
 
+  /** A question is open, or will be. */
+  get isOpen(): boolean {
+    return this.#isWanted;
+  }
+
   /** A difference is known. */
   want(): void {
     if (!this.isDiverged) this.#isWanted = true;

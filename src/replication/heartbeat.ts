@@ -50,6 +50,19 @@ export class Heartbeats {
     if (isNews || now >= this.#nextAt) this.#send(now);
   }
 
+  /** When `tick` has something to do: to say that this node lives, to acknowledge, or to find that a peer is silent. */
+  dueAt(): number {
+    let due = this.#nextAt;
+    if (this.#self.isHeartbeatSoon) due = Math.min(due, this.#lastSent + HEARTBEAT_LEAST_MS);
+    const { peers } = this.#self;
+    for (let i = 0; i < peers.length; i++) {
+      const { unacked, firstUnackedAt, isAlive, lastHeard } = peers[i];
+      if (unacked > 0) due = Math.min(due, firstUnackedAt + ACK_INTERVAL_MS);
+      if (isAlive) due = Math.min(due, lastHeard + PEER_SILENT_MS);
+    }
+    return due;
+  }
+
   /** A peer always heartbeats: who never did, and has no flow here, was only a WELCOME under a forged name. */
   #silent(peer: Peer): void {
     peer.isAlive = false;

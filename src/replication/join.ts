@@ -5,7 +5,7 @@
  * A second incarnation of a known name is either its restart or a second daemon with the same name. The old
  * one is asked too: if it answers, the newcomer is refused and both alarm.
  */
-import { JOIN_WAIT_MS, PEERS_MAX } from '../limits.js';
+import { JOIN_WAIT_MS, PEERS_MAX, TICK_MS } from '../limits.js';
 import { OWNER_SELF } from '../table/slot-bits.js';
 import { type Hello, NONCE_BYTES, OWN_VERSIONS, type Welcome } from '../wire/control-messages.js';
 import { bytesEqual, type FrameReader, INCARNATION_BYTES } from '../wire/frame.js';
@@ -139,6 +139,12 @@ export class Join {
     }
     if (now < this.#nextHello || now - this.#lastHello < HELLO_LEAST_MS) return;
     this.#hello(now);
+  }
+
+  /** When `tick` has something to do. */
+  dueAt(now: number): number {
+    const helloAt = Math.max(this.#nextHello, this.#lastHello + HELLO_LEAST_MS);
+    return this.#candidates.length > 0 ? Math.min(helloAt, now + TICK_MS) : helloAt;
   }
 
   #hello(now: number): void {

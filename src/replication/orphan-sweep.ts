@@ -27,6 +27,11 @@ export class OrphanSweep {
     this.#orphans.push({ owner, heir });
   }
 
+  /** Something is to be swept, now or when its heir is proven. */
+  get isAtWork(): boolean {
+    return this.#orphans.length > 0;
+  }
+
   tick(): void {
     const orphan = this.#orphans[0];
     if (orphan === undefined || orphan.heir.verdict !== 'proven') return;

@@ -80,9 +80,14 @@ export class RepairAsker {
     return this.#scopes.count + this.#fines.size;
   }
 
+  /** A question is open, or will be. */
+  get isOpen(): boolean {
+    return this.phase !== 'idle' && this.phase !== 'waiting';
+  }
+
   /** A difference is known, not where: starts with the sums of the groups, unless a repair is under way. */
   start(now: number): void {
-    if (this.phase !== 'idle' && this.phase !== 'waiting') return;
+    if (this.isOpen) return;
     this.#enter('groups', now);
   }
 
@@ -199,7 +204,7 @@ export class RepairAsker {
 
   /** The REQUEST_* kind to send now, or 0; the bitmap goes with it. To be asked until it says 0. */
   due(now: number): number {
-    if (this.phase === 'idle' || this.phase === 'waiting') return 0;
+    if (!this.isOpen) return 0;
     const isStalled = now - Math.max(this.lastProgress, this.#lastAsked) >= RETRY_MS;
     if (isStalled && this.phase === 'scopes') this.#unasked = [...this.#fines];
     if (this.#isDue || isStalled) {

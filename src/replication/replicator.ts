@@ -8,7 +8,7 @@
  *     flush   -> StreamOut   (table -> ops)
  *     tick    -> everything that time does
  */
-import { JOIN_WAIT_MS, NAME_CONFLICT_MS } from '../limits.js';
+import { JOIN_WAIT_MS, NAME_CONFLICT_MS, TICK_MS } from '../limits.js';
 import type { ControlMessage } from '../wire/control-messages.js';
 import { bytesEqual, CLASS_STREAM, type FrameReader } from '../wire/frame.js';
 import type { Seed } from '../wire/op-writer.js';
@@ -178,6 +178,18 @@ export class Replicator {
     if (this.#declarations.isYielding) return true;
     const hasMore = this.#out.flush(now);
     return this.#resender.pump(now) || hasMore || isOpen;
+  }
+
+  /**
+   * When this node has something to do next if nothing comes: then a tick and a flush are due, or, where it is not after
+   * `now`, at once. Looks that have no time of their own (lagging receivers, links, settings) are not in it.
+   */
+  dueAt(now: number): number {
+    if (this.#resender.isAtWork) return now;
+    let due = Math.min(this.#heartbeats.dueAt(), this.#join.dueAt(now));
+    due = Math.min(due, this.#in.dueAt(now), this.#out.dueAt(now));
+    const isMoving = this.#declarations.isYielding || this.#sweep.isAtWork || this.#self.lent.length > 0;
+    return isMoving ? Math.min(due, now + TICK_MS) : due;
   }
 
   /** While true, receivers wait for repairs (deltas and MARKs go on): what takes the time of this node goes first. */

@@ -37,6 +37,11 @@ export class Resender {
     this.#sequence = sequence;
   }
 
+  /** Frames are wanted again: `pump` has something to do. */
+  get isAtWork(): boolean {
+    return this.#wantedCount > 0;
+  }
+
   /** A proven peer misses frames of this node. What it asks for is sent by `pump`, the first of it at once. */
   receive(peer: Peer, { ranges }: Nack, now: number): void {
     const { counters } = this.#self.ports;

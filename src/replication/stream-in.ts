@@ -3,7 +3,7 @@
  * come before their turn wait; missing ones are asked for; only GONE, or a peer that keeps no ring (modes refresh and
  * best-effort), makes a hole.
  */
-import { ACK_FRAMES, DRAIN_FRAMES, REORDER_FRAMES, RING_FRAMES } from '../limits.js';
+import { ACK_FRAMES, DRAIN_FRAMES, REORDER_FRAMES, RING_FRAMES, TICK_MS } from '../limits.js';
 import { type Gone, NACK_RANGES_MAX, type Nack, REQUEST_EXPECTATIONS } from '../wire/control-messages.js';
 import { bytesEqual, type FrameReader, INCARNATION_BYTES } from '../wire/frame.js';
 import { CONTROL_NACK, CONTROL_REQUEST } from '../wire/ops.js';
@@ -85,6 +85,19 @@ export class StreamIn {
       isOpen ||= peer.nacks.isOpen;
     }
     return isOpen;
+  }
+
+  /** When `step` or `tick` has something to do: a hole and a repair have clocks of their own. */
+  dueAt(now: number): number {
+    let due = Number.POSITIVE_INFINITY;
+    const { peers } = this.#self;
+    for (let i = 0; i < peers.length; i++) {
+      const peer = peers[i];
+      const isHole = peer.reorder.count > 0 || (peer.isAlive && peer.applied < peer.sequence);
+      if (isHole && peer.mode === 'reliable') return now;
+      if (peer.asker.isOpen || peer.expectations.isOpen) due = now + TICK_MS;
+    }
+    return due;
   }
 
   /** Questions of the repairs. */

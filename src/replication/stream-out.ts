@@ -9,6 +9,7 @@ import {
   MARK_INTERVAL_MS,
   MARK_QUIET_INTERVAL_MS,
   REFRESH_CYCLE_MS,
+  TICK_MS,
   WINDOW_FRAMES,
 } from '../limits.js';
 import { LEVEL_ROOT } from '../table/digests.js';
@@ -136,6 +137,15 @@ export class StreamOut {
     return this.#isChanged || this.#statements.length > 0 || !(desk.isEmpty || this.isRepairDeferred);
   }
 
+  /** When `flush` has something to say. */
+  dueAt(now: number): number {
+    if (!this.#self.isMirrorReady || this.#window.isParked) return Number.POSITIVE_INFINITY;
+    if (this.#isChanged || this.#statements.length > 0 || this.#self.isTenureSoon) return now;
+    if (!this.isRepairDeferred && !this.desk.isEmpty) return now;
+    const markAt = this.#lastMarkAt + this.#markInterval();
+    return this.#self.mode === 'refresh' ? Math.min(markAt, now + TICK_MS) : markAt;
+  }
+
   /**
    * Who comes now has heard only that this node is no primary, and would take over none of its flows. And who came while
    * it was primary has missed that another one took them over before.
@@ -204,13 +214,7 @@ export class StreamOut {
 
   #markIfDue(): void {
     const { now } = this.#frames;
-    const since = now - this.#lastMarkAt;
-    const isQueueEmpty = !this.#isChanged;
-    const isDue =
-      since >= MARK_INTERVAL_MS ||
-      (isQueueEmpty && this.#frames.isUnmarked && since >= MARK_QUIET_INTERVAL_MS) ||
-      (isQueueEmpty && this.#self.isMarkSoon && since >= MARK_LEAST_MS);
-    if (!isDue || this.#frames.room <= 0) return;
+    if (now - this.#lastMarkAt < this.#markInterval() || this.#frames.room <= 0) return;
     const { digests, expectations } = this.#self.ports.table;
     digests.sum(OWNER_SELF, LEVEL_ROOT, 0);
     expectations.sum(OWNER_SELF);
@@ -223,6 +227,13 @@ export class StreamOut {
     this.#lastMarkAt = now;
     this.#frames.isUnmarked = false;
     this.#self.isMarkSoon = false;
+  }
+
+  /** How long after the last MARK the next one is due, as things are. */
+  #markInterval(): number {
+    if (this.#isChanged) return MARK_INTERVAL_MS;
+    if (this.#self.isMarkSoon) return MARK_LEAST_MS;
+    return this.#frames.isUnmarked ? MARK_QUIET_INTERVAL_MS : MARK_INTERVAL_MS;
   }
 
   /** Nobody waits for an idle class: it is told when there is nothing else, slowly, and never by filling the window. */
