@@ -1,0 +1,81 @@
+/** When the loop gives a core its turns, by a core that only says when it is due. */
+import { performance } from 'node:perf_hooks';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import type { Core, TurnState } from '../../../src/daemon/core.js';
+import { Loop } from '../../../src/daemon/loop.js';
+
+let dueIn: number;
+let next: TurnState;
+let turns: number;
+let ticks: number;
+let loop: Loop;
+/** Time that something held the process. Milliseconds. */
+let heldMs: number;
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setImmediate', 'Date'] });
+  heldMs = 0;
+  vi.spyOn(performance, 'now').mockImplementation(() => Date.now() + heldMs);
+  [dueIn, next, turns, ticks] = [100, 'idle', 0, 0];
+  const core = {
+    state: 'ready',
+    dueAt: (now: number) => now + dueIn,
+    tick: () => ticks++,
+    turn: () => {
+      turns++;
+      return next;
+    },
+  };
+  loop = new Loop(core as unknown as Core, () => false);
+  loop.start();
+  [turns, ticks] = [0, 0];
+});
+
+afterEach(() => {
+  loop.stop();
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+});
+
+it('rests until something is due, and not longer', () => {
+  vi.advanceTimersByTime(99);
+  expect(ticks).toBe(0);
+  vi.advanceTimersByTime(901);
+  expect(ticks).toBeGreaterThanOrEqual(9);
+  expect(ticks).toBeLessThanOrEqual(10);
+});
+
+it('gives one turn for all frames of a poll round, and none if they brought nothing', () => {
+  for (let i = 0; i < 20; i++) loop.heard();
+  vi.advanceTimersByTime(1);
+  expect(turns).toBe(0);
+  dueIn = 0;
+  for (let i = 0; i < 20; i++) loop.heard();
+  vi.advanceTimersByTime(1);
+  expect(turns).toBe(1);
+});
+
+it('ticks earlier when a frame has made something due earlier: an acknowledgement', () => {
+  dueIn = 10;
+  loop.heard();
+  vi.advanceTimersByTime(13);
+  expect(ticks).toBe(1);
+});
+
+it('does not try without end what a turn has left undone', () => {
+  dueIn = -5;
+  loop.wake();
+  [turns, ticks] = [0, 0];
+  vi.advanceTimersByTime(110);
+  expect(turns).toBeGreaterThan(5);
+  expect(turns).toBeLessThanOrEqual(11);
+});
+
+it('says how late its timers were', () => {
+  vi.advanceTimersByTime(250);
+  expect(loop.maxPauseMs).toBeLessThan(2);
+  heldMs = 80;
+  vi.advanceTimersByTime(110);
+  expect(loop.maxPauseMs).toBeGreaterThanOrEqual(78);
+  expect(loop.maxPauseMs).toBeLessThan(82);
+});
