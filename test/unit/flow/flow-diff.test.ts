@@ -48,5 +48,6 @@ it('timeout, id and what is only shown make no difference; a helper does', () =>
   expect(diff.meet(shown, 0)).toBe('equal');
   expect(diff.meet(record(1, { labels: [3], helper: 'ftp' }), 0)).toBe('changed');
   expect(diff.meet(record(1, { labels: [4] }), 0)).toBe('changed');
+  expect(diff.meet(record(1), 0)).toBe('changed');
   expect(diff.meet(record(1, { zone: 4 }), 0)).toBe('unknown');
 });
