@@ -140,6 +140,11 @@ export class RoleChanges {
       return;
     }
     const { replicator, ports } = core;
+    if (kind === 'again') {
+      ports.log('info', 'a former primary is told once more that it was taken over', { peer: node, cut });
+      core.stream.declare([{ node, incarnation, cutSequence: cut }], replicator.term, 'done');
+      return;
+    }
     // The word of a lower term would not be heard.
     if (source.primaryTerm > replicator.term) {
       const term = nextTerm(replicator.highestTerm, replicator.term, ports.wallClock());
@@ -271,7 +276,8 @@ export class RoleChanges {
     else this.unfinished.done(report.sources.map(({ node }) => node));
     for (const view of core.stream.sources()) {
       const incarnation = incarnationText(view.incarnation);
-      if (report.sources.some((source) => source.incarnation === incarnation)) this.#heals.taken(view, now);
+      if (!report.sources.some((source) => source.incarnation === incarnation)) continue;
+      this.#heals.taken(view, now, work.cutOf(view.owner));
     }
   }
 

@@ -15,9 +15,12 @@ import { ABSORB_PAUSE_MS, ABSORBS_MAX, ASK_AGAIN_MS, FORMER_SETTLE_MS, PEERS_MAX
 import type { SourceView } from './ports.js';
 import { incarnationText } from './state.js';
 
-/** What is to be done now: `ask` is one word in the stream, `absorb` a promote from this one source. */
+/**
+ * What is to be done now: `ask` is one word in the stream, `again` tells it once more that it was taken over, `absorb`
+ * is a promote from this one source.
+ */
 export interface HealStep {
-  readonly kind: 'ask' | 'absorb';
+  readonly kind: 'ask' | 'again' | 'absorb';
   readonly source: SourceView;
   /** What it has not changed since this sequence of its stream goes back; 0: since it took us over. */
   readonly cut: number;
@@ -32,6 +35,8 @@ interface Case {
   /** How often it had given away when it was asked last. */
   yields: number;
   isAsked: boolean;
+  /** Up to where its stream was taken over; -1: it was not, in this tenure of ours. */
+  cut: number;
   absorbs: number;
   nextAt: number;
 }
@@ -45,11 +50,11 @@ export class Heals {
     this.#cases.clear();
   }
 
-  /** A promote, or an absorb, of this source is done, and the source was told so. */
-  taken(source: SourceView, now: number): void {
+  /** A promote, or an absorb, of this source is done up to the cut, and the source was told so. */
+  taken(source: SourceView, now: number, cut: number): void {
     const before = this.#cases.get(source.node);
     const isSame = before?.incarnation === incarnationText(source.incarnation);
-    this.#open(source, 'waiting', isSame ? before.nextAt : now, isSame ? before.absorbs : 0);
+    this.#open(source, 'waiting', isSame ? before.nextAt : now, isSame ? before.absorbs : 0).cut = cut;
   }
 
   /** The next thing to do, or undefined. Two primaries do not heal: one of them has to step back first. */
@@ -80,10 +85,14 @@ export class Heals {
       return undefined;
     }
     if (view.yields <= known.yields) {
-      // It may have missed the question, but one that was asked it answers within milliseconds.
-      if (!known.isAsked || now < known.nextAt) return undefined;
+      // It may have missed the question, but one that was asked it answers within milliseconds. Who missed that it was
+      // taken over (the frame had left the ring) steps back and says that its tenure is open.
+      const isDue = known.isAsked || (isOpenTenure && known.cut >= 0);
+      if (!isDue || now < known.nextAt) return undefined;
       known.nextAt = now + ASK_AGAIN_MS;
-      return { kind: 'ask', source: view, cut: 0 };
+      return known.isAsked
+        ? { kind: 'ask', source: view, cut: 0 }
+        : { kind: 'again', source: view, cut: known.cut };
     }
     return view.isProven ? this.#absorb(known, view, now) : undefined;
   }
@@ -125,6 +134,7 @@ export class Heals {
       phase,
       yields,
       isAsked: false,
+      cut: -1,
       absorbs,
       nextAt,
     };

@@ -137,6 +137,12 @@ export class Promotion {
     return this.#committedMs >= 0;
   }
 
+  /** Up to where the stream of a source (its owner number) was taken over; -1: it is none. */
+  cutOf(owner: number): number {
+    const at = this.#sources.findIndex((source) => source.owner === owner);
+    return at < 0 ? -1 : this.#cuts[at];
+  }
+
   /** A source kept flows of this node's former run: that run's promote is made up for. */
   get hasLent(): boolean {
     return this.#sources.some(({ lends }) => lends);

@@ -256,6 +256,7 @@ export class Declarations {
   #begin(peer: Peer, cut: number, stamp: number, endsTenure: boolean): void {
     if (endsTenure && this.#self.openTenure > 0) {
       this.#self.openTenure = 0;
+      this.#self.isTenureOver = true;
       this.#self.isTenureSoon = true;
     }
     const sequence = this.#sequence();

@@ -152,7 +152,7 @@ export class Heartbeats {
       peer.theirApplied = mine.applied;
       peer.lastAdvance = now;
       this.#self.isMarkSoon = true;
-      if (this.#self.openTenure > 0) this.#self.isTenureSoon = true;
+      if (this.#self.openTenure > 0 || this.#self.isTenureOver) this.#self.isTenureSoon = true;
     } else this.#window.noteAck(peer, mine.applied, this.#sequence(), now);
     if (mine.verdictAt > this.#sequence()) return;
     peer.theirVerdict = VERDICTS[mine.verdict] ?? 'unknown';

@@ -356,8 +356,14 @@ export class Join {
   }
 }
 
-/** True if the last that the peer said of some other node's flows is that it had begun to take them over. */
+/**
+ * True if the last that the peer said of some other node's flows is that it had begun to take them over. That of an
+ * earlier tenure was stopped, and means nothing since; and nobody waits for the flows of a tenure that was taken over.
+ */
 function isCutShort(self: Self, peer: Peer): boolean {
-  if (self.role === 'primary') return false;
-  return peer.takeovers.some(({ stage, incarnation }) => stage === 'begun' && !self.isMe(incarnation));
+  if (self.role === 'primary' || !peer.wasPrimary) return false;
+  return peer.takeovers.some(
+    ({ stage, incarnation, term }) =>
+      stage === 'begun' && term >= peer.primaryTerm && !self.isMe(incarnation),
+  );
 }

@@ -205,9 +205,11 @@ export class Replicator {
     self.seeTerm(term);
     self.isHeartbeatSoon = true;
     this.#out.stateRole(role, term);
-    if (role === 'primary') self.openTenure = term;
-    if (role === 'primary') this.#declarations.promoted(term);
-    else if (wasPrimary) {
+    if (role === 'primary') {
+      self.openTenure = term;
+      self.isTenureOver = false;
+      this.#declarations.promoted(term);
+    } else if (wasPrimary) {
       // Who took it over while they could not hear each other may be gone, and its successor thinks that nothing is left.
       self.isTenureSoon = true;
       this.#declarations.demoted();

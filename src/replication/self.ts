@@ -61,6 +61,8 @@ export class Self {
   term = 0;
   /** The term under which this node was primary last, while nobody has taken that over; else 0. */
   openTenure = 0;
+  /** In this run it was taken over: who joins from now on may have inherited that it is open. */
+  isTenureOver = false;
   /** A receiver came that may not have heard of it, or it has ended. */
   isTenureSoon = false;
   highestTerm = 0;

@@ -449,3 +449,57 @@ describe('the old primary', () => {
     expect(report.promote).toMatchObject({ sources: ['fw2'], committed: FLOWS });
   });
 });
+
+describe('a node that looks on', () => {
+  let fw3: CoreNode;
+
+  beforeEach(async () => {
+    cluster = new CoreCluster(['fw1', 'fw2', 'fw3']);
+    [fw1, fw2, fw3] = cluster.nodes;
+    await cluster.begin();
+    for (let n = 0; n < FLOWS; n++) fw1.born(n);
+    await cluster.until('all is replicated', () => fw3.up.table.count === FLOWS && cluster.isInStep());
+  });
+
+  it('learns from who was taken over that this is so, when it comes to know it only afterwards', async () => {
+    // fw3 does not hear the new daemon of fw1 before fw2 has taken over.
+    for (const [a, b] of [
+      ['fw1', 'fw3'],
+      ['fw3', 'fw1'],
+    ]) {
+      cluster.network.cut(a, b);
+    }
+    fw1.kill();
+    await cluster.run(50);
+    fw1.start();
+    await cluster.until('fw1 is there again', () => fw1.up.state === 'ready');
+    await cluster.run(1500);
+    for (const call of [fw1.demote(), fw2.promote()]) await cluster.done(call);
+    await cluster.until('all is handed over', () => fw1.mirrorFlows === 0);
+    expect(fw3.peer('fw1').wasPrimary).toBe(true);
+    cluster.network.heal();
+    await cluster.until('all are in step', () => cluster.isInStep());
+    expect(fw3.peer('fw1').wasPrimary).toBe(false);
+    const report = await cluster.done(fw3.promote());
+    expect(report.promote).toMatchObject({ sources: ['fw2'] });
+  });
+
+  it('keeps no flows for a promote that was stopped long before its node died', async () => {
+    cluster.lookMs = 0.4;
+    const first = fw2.promote();
+    await cluster.until('it is in the middle', () => fw2.twin.flows.count >= 50);
+    const stop = fw2.demote();
+    expect((await cluster.done(first)).exitCode).toBe(3);
+    await cluster.done(stop);
+    cluster.lookMs = 0.02;
+    for (const call of [fw1.demote(), fw2.promote()]) await cluster.done(call);
+    await cluster.until('all is handed over', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    fw2.kill();
+    await cluster.run(1500);
+    fw2.start();
+    await cluster.until('all are in step', () => cluster.isInStep());
+    expect(fw3.mirrorFlows).toBe(0);
+    expect(fw3.logged.filter((line) => /flows are kept for it/.test(line))).toEqual([]);
+    expect(fw2.mirrorFlows).toBe(FLOWS);
+  });
+});

@@ -3,6 +3,7 @@
  * and every table equal to its kernel.
  */
 import { RING_FRAMES } from '../../../src/limits.js';
+import type { PeerStatus } from '../../../src/replication/ports.js';
 import { Random } from '../random.js';
 import { Cluster } from './cluster.js';
 import { Faults } from './faults.js';
@@ -18,6 +19,9 @@ const JOIN_MS = 2500;
 const CHAOS_MS = 16_000;
 /** Time in which a cluster that is left in peace must have converged (invariant 14). */
 const QUIET_MS = 30_000;
+const SETTLE_STEP_MS = 10;
+/** How long an operator looks at a suspect replica before asking for a repair once more. */
+const ASK_AGAIN_MS = 5000;
 /** Bytes on the links that a repair may take beyond its records: sums of all levels, a few times. */
 const SUMS_BYTES = 400_000;
 const RECORD_BYTES = 200;
@@ -177,8 +181,7 @@ class SeedRun {
   async #rest(): Promise<void> {
     const cluster = this.#cluster;
     const { standby } = cluster.options;
-    // Open: a node that heard nothing of a takeover keeps the flows of an interrupted promote for ever (seed 92).
-    if (!this.#faults.names.includes('crowded')) await this.#restRoles();
+    await this.#restRoles();
     await restStandby(cluster, standby);
     if (standby.isPurging || standby.hot.includes(true))
       await this.#settle(cluster.schedule.now, 'the purges');
@@ -198,12 +201,24 @@ class SeedRun {
 
   /** Without repairs by itself a cluster converges when its operator asks for it. */
   async #resync(): Promise<void> {
-    const cluster = this.#cluster;
-    if (cluster.options.mode === 'reliable') return;
-    await cluster.pass(JOIN_MS);
-    for (const run of cluster.liveRuns) {
-      for (const { node } of run.core.replicator.peers()) run.core.replicator.requestRepair(node);
+    if (this.#cluster.options.mode === 'reliable') return;
+    await this.#cluster.pass(JOIN_MS);
+    this.#askForRepairs(() => true);
+  }
+
+  #askForRepairs(isWanted: (peer: PeerStatus) => boolean): void {
+    for (const { core } of this.#cluster.liveRuns) {
+      for (const peer of core.replicator.peers()) {
+        if (isWanted(peer)) core.replicator.requestRepair(peer.node);
+      }
     }
+  }
+
+  /** Who was stalled, or away, steps back after the first question: the operator sees a suspect replica and asks again. */
+  #askAgain(sinceMs: number): void {
+    const { options } = this.#cluster;
+    if (options.mode === 'reliable' || sinceMs % ASK_AGAIN_MS >= SETTLE_STEP_MS) return;
+    this.#askForRepairs(({ alive, myVerdict }) => alive && myVerdict === 'suspect');
   }
 
   async #settle(begin: number, what: string): Promise<void> {
@@ -216,7 +231,8 @@ class SeedRun {
       if (cluster.schedule.now - begin > QUIET_MS) {
         throw new Violation(14, `${QUIET_MS} ms after ${what}: ${why}`);
       }
-      await cluster.pass(10);
+      await cluster.pass(SETTLE_STEP_MS);
+      this.#askAgain(cluster.schedule.now - begin);
       // Who was away tells what it lacks only when it is a peer again.
       allowed = Math.max(allowed, this.#repairBytes());
     }

@@ -77,7 +77,17 @@ describe('a former primary that nobody took over', () => {
 describe('a source of a promote', () => {
   beforeEach(() => {
     former.isAbsorbed = true;
-    heals.taken(former, now);
+    heals.taken(former, now, 48);
+  });
+
+  it('that says its tenure is open has missed that it was taken over, and is told so again', () => {
+    former.isAbsorbed = false;
+    expect(next()).toBe('again 48');
+    expect(next()).toBeUndefined();
+    now += ASK_AGAIN_MS;
+    expect(next()).toBe('again 48');
+    former.yields = 1;
+    expect(next()).toBe('absorb 50');
   });
 
   it('is done with when it has given all away', () => {
@@ -97,7 +107,7 @@ describe('a source of a promote', () => {
       now += 10;
       if (next() === undefined) continue;
       at.push(now);
-      heals.taken(former, now);
+      heals.taken(former, now, 48);
       former.yields++; // it gives away at once, and has changed more
     }
     expect(at).toHaveLength(ABSORBS_MAX);
@@ -108,7 +118,7 @@ describe('a source of a promote', () => {
     former.incarnation = new Uint8Array(16).fill(2);
     expect(next()).toBe('ask 3');
     heals = new Heals();
-    heals.taken({ ...former, incarnation: new Uint8Array(16).fill(1), bootId: 'an older one' }, now);
+    heals.taken({ ...former, incarnation: new Uint8Array(16).fill(1), bootId: 'an older one' }, now, 48);
     expect(next()).toBeUndefined();
     now += 60_000;
     expect(next()).toBeUndefined();
