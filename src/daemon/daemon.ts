@@ -25,6 +25,7 @@ import { Loop } from './loop.js';
 import { MetricsServer } from './metrics.js';
 import { Operations } from './operations.js';
 import { ReadyWatch } from './ready-watch.js';
+import { Rehearsals } from './rehearsals.js';
 import { reloadConfig } from './reload.js';
 import { readBootId, StateFile } from './state-file.js';
 import { statusReport } from './status-report.js';
@@ -132,6 +133,7 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
   kernel.start(() => loop.wake());
   loop.start();
   open.push({ close: () => loop.stop() });
+  open.push(new Rehearsals(core));
   vrrp = openVrrp(config, core, loop, { log, counters });
   if (vrrp !== undefined) open.push(vrrp);
   return core;

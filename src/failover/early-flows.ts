@@ -17,6 +17,8 @@ import { DONE, GO_ON } from './slice.js';
 
 /** Slots looked at in one turn. */
 const LOOKS_PER_TURN = 1024;
+/** Flows of the first batch, so that they need not wait for a longer one to be written; each further one has twice as many. */
+const FIRST_BATCH = 32;
 
 export class EarlyFlows {
   readonly #work: CommitWork;
@@ -28,6 +30,7 @@ export class EarlyFlows {
   /** Flows that were created. */
   length = 0;
   #at = 0;
+  #batchSize = FIRST_BATCH;
 
   /** `isSource`: by number of an owner, 1 for those whose flows are to be committed. */
   constructor(work: CommitWork, isSource: Uint8Array) {
@@ -41,14 +44,17 @@ export class EarlyFlows {
     const { table, kernel } = work.parts;
     const batch = this.#batch;
     const end = Math.min(table.live.length, this.#at + LOOKS_PER_TURN);
-    for (; this.#at < end && !batch.isFull; this.#at++) {
+    for (; this.#at < end && batch.count < this.#batchSize; this.#at++) {
       const slot = table.live.at(this.#at);
       if (!this.#isWanted(slot)) continue;
       work.pend(slot);
       work.mark(slot, EARLY);
       work.addCreate(batch, slot);
     }
-    if (batch.count > 0) kernel.execute(batch);
+    if (batch.count > 0) {
+      kernel.execute(batch);
+      this.#batchSize = Math.min(batch.capacity, this.#batchSize * 2);
+    }
     for (let i = 0; i < batch.count; i++) this.#created(i);
     batch.clear();
     return this.#at < table.live.length ? GO_ON : DONE;
