@@ -4,10 +4,10 @@ import type { Core } from './core.js';
 import { REHEARSAL_FLOWS, Rehearsal } from './rehearsal.js';
 
 export class Rehearsals {
+  /** Dry runs that came to their end. */
+  runs = 0;
   readonly #core: Core;
   #rehearsal: Rehearsal | undefined;
-  /** How many of REHEARSAL_FLOWS are through. */
-  #runs = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(core: Core) {
@@ -33,13 +33,14 @@ export class Rehearsals {
       this.#later(REHEARSAL_STEP_MS);
       return;
     }
-    this.#rehearsal ??= new Rehearsal(() => performance.now(), REHEARSAL_FLOWS[this.#runs]);
-    if (this.#rehearsal.step()) {
-      this.#rehearsal = undefined;
-      this.#runs = (this.#runs + 1) % REHEARSAL_FLOWS.length;
+    const flows = REHEARSAL_FLOWS[this.runs % REHEARSAL_FLOWS.length];
+    this.#rehearsal ??= new Rehearsal(() => performance.now(), flows);
+    if (!this.#rehearsal.step()) {
+      this.#later(REHEARSAL_STEP_MS);
+      return;
     }
-    this.#later(
-      this.#rehearsal === undefined && this.#runs === 0 ? REHEARSAL_INTERVAL_MS : REHEARSAL_STEP_MS,
-    );
+    this.#rehearsal = undefined;
+    const isLast = ++this.runs % REHEARSAL_FLOWS.length === 0;
+    this.#later(isLast ? REHEARSAL_INTERVAL_MS : REHEARSAL_STEP_MS);
   }
 }
