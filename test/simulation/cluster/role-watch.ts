@@ -3,7 +3,7 @@ import type { FailoverReport } from '../../../src/control/messages.js';
 import type { Role, SourceView } from '../../../src/failover/ports.js';
 import type { PersistedState } from '../../../src/failover/state.js';
 import { DEAD, INJECTING, OWNER_SELF, PENDING } from '../../../src/table/slot-bits.js';
-import type { DaemonRun } from './daemon-run.js';
+import type { DaemonRun, Declared } from './daemon-run.js';
 import { keyText, type Machine, showText } from './machine.js';
 import type { StreamRecord } from './stream-record.js';
 import { Violation } from './violation.js';
@@ -22,6 +22,8 @@ export class RoleWatch {
   readonly #world: RoleWorld;
   /** Terms of primaries that were told to be primary, and had nothing to take over. */
   readonly #again = new WeakMap<DaemonRun, number>();
+  /** What a run was when it wrote whom it takes over. */
+  readonly #before = new WeakMap<DaemonRun, { role: Role; term: number }>();
 
   constructor(world: RoleWorld) {
     this.#world = world;
@@ -61,20 +63,33 @@ export class RoleWatch {
     }
     if (!isTakeover) return;
     const { role, stream, replicator } = run.core;
+    this.#before.set(run, { role, term: replicator.term });
+    // A primary may not have heard of a tenure that came after its own: it is judged by what it says to its peers.
+    if (role === 'primary') return;
     for (const { node, incarnation } of state.sources) {
+      const term = this.#world.streamOf(incarnation)?.tenure ?? 0;
       // Left over from a promote that was cut short: not taken over now.
-      const view = stream.sources().find((known) => hexOf(known.incarnation) === incarnation);
-      if (view === undefined || this.#world.runOf(incarnation) === run) continue;
-      // A primary may not have heard of a tenure that came after its own; a backup takes a term above them all.
-      const said = this.#world.streamOf(incarnation)?.tenure ?? 0;
-      const term = role === 'primary' ? view.primaryTerm : said;
-      if (term >= state.term) {
-        throw new Violation(11, `${run.name} takes over ${node} of term ${term} with ${state.term}`);
+      const isKnown = stream.sources().some((view) => hexOf(view.incarnation) === incarnation);
+      if (!isKnown || term < state.term || this.#world.runOf(incarnation) === run) continue;
+      throw new Violation(11, `${run.name} takes over ${node} of term ${term} with ${state.term}`);
+    }
+  }
+
+  /** A primary begins to take over: no tenure that it knows to be later than its own, and no living rival. */
+  declares(run: DaemonRun, { cuts, stage }: Declared): void {
+    const before = this.#before.get(run);
+    if (stage !== 'begun' || before?.role !== 'primary') return;
+    const { stream, replicator } = run.core;
+    for (const view of stream.sources()) {
+      if (!cuts.has(hexOf(view.incarnation))) continue;
+      if (view.primaryTerm >= replicator.term) {
+        const terms = `${view.primaryTerm} with ${replicator.term}`;
+        throw new Violation(11, `${run.name} takes over ${view.node} of term ${terms}`);
       }
-      if (role !== 'primary' || !isRival(view, replicator.term)) continue;
+      if (!isRival(view, before.term)) continue;
       throw new Violation(
         11,
-        `${run.name}, primary of term ${replicator.term}, takes over its rival ${node}`,
+        `${run.name}, primary of term ${before.term}, takes over its rival ${view.node}`,
       );
     }
   }

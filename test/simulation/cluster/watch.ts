@@ -232,6 +232,7 @@ export class Watch {
 
   /** What the sources still say is judged anew when they have declared. */
   declares(run: DaemonRun, declared: Declared): void {
+    this.roles.declares(run, declared);
     this.takeovers.declares(run, declared);
     for (const seed of declared.cuts.keys()) this.#absorbs(run, seed, ABSORBED_MS);
   }
