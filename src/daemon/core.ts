@@ -176,6 +176,7 @@ export class Core {
     this.splitBrain = new SplitBrain(this);
     const { restored } = options;
     if (restored) this.replicator.setRole(restored.role, restored.term);
+    if (restored?.openTenure && restored.role !== 'primary') this.replicator.openTenure = restored.openTenure;
     this.audit('first', 'start');
   }
 

@@ -42,10 +42,13 @@ export class RoleChanges {
   readonly #heals = new Heals();
   readonly #runs = new Set<Running>();
   #nextLook = Number.NEGATIVE_INFINITY;
+  /** The state file says that this node's last tenure is still to be taken over. */
+  #isTenureWritten: boolean;
 
   constructor(core: Core) {
     this.#core = core;
     this.unfinished = new Unfinished(core);
+    this.#isTenureWritten = core.options.restored?.openTenure !== undefined;
   }
 
   /** What is owed and can be done now is begun. To be called often, once the node is ready. */
@@ -55,6 +58,7 @@ export class RoleChanges {
     if (this.#core.role !== 'primary') {
       this.#heals.clear();
       this.unfinished.clear();
+      this.#endTenure();
       return;
     }
     const views = this.#core.stream.sources();
@@ -63,6 +67,18 @@ export class RoleChanges {
     else if (!this.unfinished.isAwaited(views)) {
       const step = this.#heals.next(now, views);
       if (step !== undefined) this.#heal(step);
+    }
+  }
+
+  /** What a restart would take for open has been taken over. */
+  #endTenure(): void {
+    const { ports, options, replicator, role } = this.#core;
+    if (!this.#isTenureWritten || replicator.openTenure > 0) return;
+    this.#isTenureWritten = false;
+    try {
+      ports.persist({ role, term: replicator.term, bootId: options.bootId, sources: [] });
+    } catch (error) {
+      ports.log('error', 'the state file could not be written', { error: String(error) });
     }
   }
 
@@ -96,8 +112,12 @@ export class RoleChanges {
         {
           table: core.table,
           stream: core.stream,
-          persist: (state) => core.ports.persist(state),
+          persist: (state) => {
+            this.#isTenureWritten = state.openTenure !== undefined;
+            core.ports.persist(state);
+          },
           bootId: core.options.bootId,
+          openTenure: () => core.replicator.openTenure,
         },
         role,
         core.replicator.term,

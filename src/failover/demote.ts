@@ -11,6 +11,8 @@ export interface DemoteParts {
   readonly stream: StreamPort;
   readonly persist: Persist;
   readonly bootId: string;
+  /** The term of this node's last tenure while nobody has taken it over; else 0. */
+  openTenure(): number;
 }
 
 /** One demote to backup or fault, in steps; the stream must be flushed by its owner meanwhile. */
@@ -50,7 +52,9 @@ export class Demotion {
       this.isCutShort = table.dirtyCount > 0;
       this.phase = 'done';
       stream.setRole(this.#role, this.#term);
-      persist({ role: this.#role, term: this.#term, bootId, sources: [] });
+      const openTenure = this.#parts.openTenure();
+      const left = openTenure > 0 ? { openTenure } : {};
+      persist({ role: this.#role, term: this.#term, bootId, sources: [], ...left });
     }
     return true;
   }

@@ -17,6 +17,8 @@ export interface PersistedState {
   readonly bootId: string;
   /** Sources of a promote that had begun; empty when it was finished. */
   readonly sources: readonly PersistedSource[];
+  /** A backup's last term as primary, while nobody has taken that tenure over; absent: there is none. */
+  readonly openTenure?: number;
   /** Flows that such a promote had to create, and those that the kernel had when it began: what is missing after a crash. */
   readonly toCreate?: number;
   readonly kernelFlows?: number;
@@ -42,7 +44,10 @@ export function decodeState(text: string): PersistedState | { readonly reason: s
     return { reason: 'not JSON' };
   }
   if (typeof value !== 'object' || value === null) return { reason: 'not an object' };
-  const { version, role, term, bootId, sources, toCreate, kernelFlows } = value as Record<string, unknown>;
+  const { version, role, term, bootId, sources, openTenure, toCreate, kernelFlows } = value as Record<
+    string,
+    unknown
+  >;
   if (version !== VERSION) return { reason: `version ${String(version)}, want ${VERSION}` };
   if (!isRole(role)) return { reason: 'role is none of primary, backup, fault' };
   if (typeof term !== 'number' || !isTerm(term)) return { reason: 'term is not a whole number' };
@@ -55,6 +60,7 @@ export function decodeState(text: string): PersistedState | { readonly reason: s
     term,
     bootId,
     sources: sources.map(({ node, incarnation }) => ({ node, incarnation })),
+    ...(isCount(openTenure) && openTenure > 0 ? { openTenure } : {}),
     ...(isCount(toCreate) ? { toCreate } : {}),
     ...(isCount(kernelFlows) ? { kernelFlows } : {}),
   };

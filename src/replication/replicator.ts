@@ -197,6 +197,16 @@ export class Replicator {
     this.#out.isRepairDeferred = isDeferred;
   }
 
+  /** The term under which this node was primary last, while nobody has taken that over; else 0. */
+  get openTenure(): number {
+    return this.#self.openTenure;
+  }
+
+  /** As it was before a restart. */
+  set openTenure(term: number) {
+    this.#self.openTenure = term;
+  }
+
   setRole(role: Role, term: number): void {
     const self = this.#self;
     const wasPrimary = self.role === 'primary';

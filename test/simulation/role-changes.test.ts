@@ -433,6 +433,27 @@ describe('the old primary', () => {
     }
   });
 
+  it('that stepped back and was started again before anybody took over is still to be taken over', async () => {
+    await pair();
+    await cluster.done(fw1.demote());
+    expect(fw1.disk?.openTenure).toBe(fw1.up.replicator.term);
+    for (const node of [fw1, fw2]) node.kill();
+    await cluster.run(50);
+    for (const node of [fw1, fw2]) node.start();
+    await cluster.until('both are in step', () => fw2.up.table.count === FLOWS && cluster.isInStep());
+    const report = await cluster.done(fw2.promote());
+    expect(report).toMatchObject({ exitCode: 0, reasons: [] });
+    expect(report.promote).toMatchObject({ sources: ['fw1'], committed: FLOWS });
+    await cluster.until('all is handed over', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    await cluster.run(200);
+    expect(fw1.disk).toEqual({
+      role: 'backup',
+      term: fw1.up.replicator.term,
+      bootId: 'boot-fw1',
+      sources: [],
+    });
+  });
+
   it('that was taken over is no source for who comes later', async () => {
     cluster = new CoreCluster(['fw1', 'fw2', 'fw3']);
     const [one, two, three] = cluster.nodes;

@@ -112,7 +112,8 @@ describe('a demote', () => {
     const parts = {
       table: node.table,
       bootId: 'b',
-      persist: (state: PersistedState) => said.push(`persist ${state.role}`),
+      openTenure: () => 0,
+      persist: (state: PersistedState) => said.push(`persist ${state.role} ${state.openTenure ?? ''}`.trim()),
       stream: {
         sources: () => [],
         highestTerm: 0,
@@ -136,6 +137,15 @@ describe('a demote', () => {
     expect(demotion.step(10)).toBe(true);
     expect(said).toEqual(['stop', 'role backup', 'persist backup']);
     expect(demotion.isCutShort).toBe(false);
+  });
+
+  it('writes down that its tenure is still to be taken over', () => {
+    const { said, parts } = setUp();
+    new Demotion({ ...parts, openTenure: () => 4 }, 'backup', 5, undefined).step(0);
+    expect(said).toEqual(['role backup', 'persist backup 4']);
+    const state: PersistedState = { role: 'backup', term: 5, bootId: 'b', sources: [], openTenure: 4 };
+    expect(decodeState(encodeState(state))).toEqual(state);
+    expect(decodeState(encodeState({ ...state, openTenure: -1 }))).not.toHaveProperty('openTenure');
   });
 
   it('waits a second at most', () => {
