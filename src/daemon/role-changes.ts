@@ -104,7 +104,10 @@ export class RoleChanges {
       this.#runs.size === 0 ? [] : ['a promote that ran was stopped, promote again to go on with it'];
     for (const run of this.#runs) {
       run.isStopped = true;
-      run.work?.stop();
+      if (run.work === undefined) continue;
+      run.work.stop();
+      // Its last flows count as in the kernel though older events of them may wait to be read.
+      core.auditSoon();
     }
     let demotion: Demotion | undefined;
     const begin = () =>

@@ -27,6 +27,7 @@ export class Operator {
       if (settled !== this.#settled) return;
       this.#cluster.trace.say(machine.name, `is told to be ${role}`);
       if (machine.run?.isUp) this.#cluster.watch.roles.asks(machine.run, role);
+      if (role !== 'primary') this.#cluster.watch.takeovers.stopping(machine);
       machine.run?.ask(role);
     });
   }

@@ -70,6 +70,11 @@ export class TakeoverWatch {
     if (this.#takeovers.delete(machine)) machine.hide();
   }
 
+  /** A demote is about to stop one: its last flows do not wait for older events, and an audit follows. */
+  stopping(machine: Machine): void {
+    if (this.#takeovers.has(machine)) machine.hide();
+  }
+
   /** The machine was booted. */
   forget(machine: Machine): void {
     this.#takeovers.delete(machine);
