@@ -66,6 +66,8 @@ export class Purge {
   readonly #isHot: boolean;
   readonly #waitMs: number;
   readonly #deadlines: Uint32Array;
+  /** Ids that the first look found. */
+  readonly #lives: Uint32Array;
   readonly #questions = new KernelBatch(INJECT_BATCH);
   readonly #actions = new KernelBatch(INJECT_BATCH);
   readonly #ids = new Uint32Array(INJECT_BATCH);
@@ -84,6 +86,7 @@ export class Purge {
     this.#isHot = isHot;
     this.#waitMs = waitMs;
     this.#deadlines = new Uint32Array(parts.table.capacity);
+    this.#lives = new Uint32Array(parts.table.capacity);
   }
 
   /** Works for one slice; true when done (or stopped). */
@@ -125,7 +128,12 @@ export class Purge {
 
   #look(): number {
     this.#collect(() => true);
-    if (this.#questions.count > 0) this.#ask((slot, ends) => (this.#deadlines[slot] = ends));
+    if (this.#questions.count > 0) {
+      this.#ask((slot, ends, id) => {
+        this.#deadlines[slot] = ends;
+        this.#lives[slot] = id;
+      });
+    }
     this.#questions.clear();
     if (this.#at < this.#parts.table.slotLimit) return GO_ON;
     this.#at = 0;
@@ -173,7 +181,7 @@ export class Purge {
   }
 
   /** Asks the kernel, and tells of each flow that it has when it would end. */
-  #ask(found: (slot: number, ends: number, i: number) => void): void {
+  #ask(found: (slot: number, ends: number, id: number, i: number) => void): void {
     const batch = this.#questions;
     this.#parts.kernel.execute(batch);
     const now = this.#parts.clock();
@@ -181,21 +189,23 @@ export class Purge {
       const at = batch.foundAt[i];
       if (at < 0 || !keyEqual(batch.found, at, batch.memory, batch.at[i])) continue;
       const leftMs = batch.found.u32[(at + OFF_TIMEOUT) >>> 2] * 1000;
-      found(batch.tag[i], Math.max(1, Math.floor((now + leftMs) / UNIT_MS)), i);
+      const ends = Math.max(1, Math.floor((now + leftMs) / UNIT_MS));
+      found(batch.tag[i], ends, batch.found.u32[(at + OFF_ID) >>> 2], i);
     }
   }
 
   #askAgain(): void {
     const batch = this.#questions;
     this.#ids.fill(0);
-    this.#ask((slot, ends, i) => {
-      const moved = Math.abs(ends - this.#deadlines[slot]) * UNIT_MS;
-      if (moved > TOLERANCE_MS) {
-        this.#skip('refreshed');
+    this.#ask((slot, ends, id, i) => {
+      const isMoved = Math.abs(ends - this.#deadlines[slot]) * UNIT_MS > TOLERANCE_MS;
+      // Another life is not told by its time: the owner may have spoken of the flow since, and taken TOUCHED away.
+      if (isMoved || id !== this.#lives[slot]) {
+        this.#skip(isMoved ? 'refreshed' : 'new');
         batch.errno[i] = UNKNOWN;
         return;
       }
-      this.#ids[i] = batch.found.u32[(batch.foundAt[i] + OFF_ID) >>> 2];
+      this.#ids[i] = id;
       this.#answered++;
     });
     for (let i = 0; i < batch.count; i++) {

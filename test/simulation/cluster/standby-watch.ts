@@ -2,10 +2,18 @@
  * Looks on at backups: what hot standby puts into a kernel (invariants 4 and 5), and what a purge takes out of one
  * (invariant 9).
  */
+import { stripMaster } from '../../../src/failover/commit-work.js';
 import { hotSource } from '../../../src/failover/sources.js';
 import { OP_CREATE, OP_DELETE, OP_GET } from '../../../src/flow/kernel-port.js';
 import { durableEqual } from '../../../src/flow/merge.js';
-import { allocateMemory, findPart, type Memory, OFF_ORIG_L4, PART_MASTER } from '../../../src/flow/record.js';
+import {
+  allocateMemory,
+  copyRecord,
+  findPart,
+  type Memory,
+  OFF_ORIG_L4,
+  PART_MASTER,
+} from '../../../src/flow/record.js';
 import {
   DEAD,
   FRESH,
@@ -59,6 +67,7 @@ export class StandbyWatch {
   #bits = 0;
   #owner = 0;
   readonly #row = allocateMemory(1024);
+  readonly #record = allocateMemory(1024);
   readonly #world: StandbyWorld;
 
   constructor(world: StandbyWorld) {
@@ -207,6 +216,7 @@ export class StandbyWatch {
     machine.twin.writeRow(flow, this.#row, 0);
     if (this.#hasLostMaster(machine, run, slot)) return undefined;
     if (durableEqual(table.memory, at, this.#row, 0)) return undefined;
+    if (this.#cameWithoutMaster(table.memory, at)) return undefined;
     const [held, want] = [durableText(this.#row, 0), durableText(table.memory, at)].map(showText);
     return `is held as ${held}, and is ${want}`;
   }
@@ -217,6 +227,17 @@ export class StandbyWatch {
     if ((table.bits(slot) & KERNEL) === 0 || (isFollowed && table.hasImage(slot))) return undefined;
     const port = table.memory.u32[(table.recordAt(slot) + OFF_ORIG_L4) >>> 2] & 0xffff;
     return isLocalPort(port) ? undefined : 'is held without need';
+  }
+
+  /**
+   * Its master was not there when it was created (the kernel had no room, perhaps), and came later: the flow stays as it
+   * is until a promote replaces it.
+   */
+  #cameWithoutMaster(m: Memory, at: number): boolean {
+    if (findPart(m, at, PART_MASTER) < 0 || findPart(this.#row, 0, PART_MASTER) >= 0) return false;
+    copyRecord(m, at, this.#record, 0);
+    stripMaster(this.#record, 0);
+    return durableEqual(this.#record, 0, this.#row, 0);
   }
 
   /** A flow whose master is gone is created without it. */

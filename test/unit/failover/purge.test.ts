@@ -111,6 +111,30 @@ describe('a purge', () => {
     expect(inKernel(tcp(2))).toBe(true);
   });
 
+  it('leaves another life, though its owner has spoken of the flow since and nothing tells that it was touched', () => {
+    node.twin.knobs.sameIdRate = 0;
+    const flow = held(tcp(1));
+    const slot = node.slotOf(tcp(1));
+    const work = purge();
+    let isOther = false;
+    node.finish(work, () => {
+      if (work.phase !== 'wait' || isOther) return;
+      isOther = true;
+      node.twin.die(flow);
+      node.twin.born(makeRecord(tcp(1)).m, 0);
+      node.drain();
+      // As a live primary's word leaves it: the flow of before, and the own one is gone.
+      const own = node.slotOf(tcp(1));
+      expect(node.table.owner(own)).toBe(OWNER_SELF);
+      node.table.remove(own);
+      expect(node.slotOf(tcp(1))).toBe(slot);
+      node.table.setBits(slot, KERNEL);
+    });
+    expect(isOther).toBe(true);
+    expect(work.report).toMatchObject({ purged: 0, skipped: { new: 1 } });
+    expect(inKernel(tcp(1))).toBe(true);
+  });
+
   it('does not hit a life that began between its question and its delete, though it has the same id', () => {
     const flow = held(tcp(1));
     const work = purge();
