@@ -86,7 +86,7 @@ export class Declarations {
     peer.absorbedUntil = 0;
     for (const seed of news) {
       if (self.isMe(seed.incarnation)) this.#named(peer, seed, stage, term);
-      else this.#absorb(peer, seed, stage);
+      else this.#absorb(peer, seed, stage, term);
       // This node's former run died before it had taken over all.
       if (seed.node === self.node && !self.isMe(seed.incarnation)) peer.lends = true;
       note(peer, seed, stage, term);
@@ -194,7 +194,7 @@ export class Declarations {
     waiting.peer.absorbedUntil = this.#self.ports.now() + ABSORBED_MS;
   }
 
-  #absorb(peer: Peer, seed: Seed, stage: Stage): void {
+  #absorb(peer: Peer, seed: Seed, stage: Stage, term: number): void {
     const source = this.#find(seed.incarnation);
     if (source === undefined || source === peer || stage === 'asked') return;
     // What this node's own promote reads stays where it is until it declares, in a moment.
@@ -204,7 +204,8 @@ export class Declarations {
       this.#self.ports.table.relabel(source.owner, peer.owner);
     }
     this.#judgeAnew(source);
-    if (stage !== 'begun') this.#endTenure(source);
+    // A word that is read late, after a cut, is of a tenure before: the source was promoted again since (seed 139).
+    if (stage !== 'begun' && term >= source.primaryTerm) this.#endTenure(source);
   }
 
   /** What former incarnations of the peer (same boot only) had is the peer's. */

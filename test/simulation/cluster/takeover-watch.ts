@@ -10,7 +10,7 @@ import {
   OFF_LENGTH,
   OFF_ORIG_L4,
 } from '../../../src/flow/record.js';
-import { DEAD, OWNER_SELF, OWNER_UNCLASSIFIED, SHADOW } from '../../../src/table/slot-bits.js';
+import { DEAD, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED, SHADOW } from '../../../src/table/slot-bits.js';
 import { originalKey, replyKey } from '../kernel-twin-flows.js';
 import type { DaemonRun, Declared } from './daemon-run.js';
 import { durableText, keyText, type Machine, showText } from './machine.js';
@@ -33,6 +33,8 @@ export interface Takeover {
   readonly doubtful: Set<string>;
   isDeclared: boolean;
   readonly begunAt: number;
+  /** Its table may have been wrong about the kernel when it began, and only an audit could have told. */
+  readonly isUnsure: boolean;
   /** Up to where it took over each source when it began to. */
   cuts: ReadonlyMap<string, number>;
   /** Records of keys of which several sources have spoken, and this node has no own: by the source's term. */
@@ -46,6 +48,8 @@ export interface TakeoverWorld {
   streamOf(incarnation: string): StreamRecord | undefined;
   machineOf(run: DaemonRun): Machine;
   runOf(incarnation: string): DaemonRun | undefined;
+  /** Nothing has happened since the run's last clean audit that only an audit can tell. */
+  isHealed(run: DaemonRun): boolean;
 }
 
 export class TakeoverWatch {
@@ -123,6 +127,7 @@ export class TakeoverWatch {
       doubtful: new Set(),
       isDeclared: false,
       begunAt: this.#world.mark(),
+      isUnsure: !this.#world.isHealed(run),
       cuts: new Map(),
       rivals: new Map(),
     };
@@ -248,6 +253,7 @@ export class TakeoverWatch {
       if (flow !== undefined) continue;
       if ((machine.ends.get(key)?.order ?? 0) >= takeover.begunAt) continue;
       if (twin.flows.byTuple.has(replyKey(this.#m, 0)) || this.#hasEnded(run, takeover, key)) continue;
+      if (takeover.isUnsure && this.#isThoughtHeld(run)) continue;
       missing.push(key);
     }
     const { rejected } = report;
@@ -258,6 +264,13 @@ export class TakeoverWatch {
       `${run.name} has taken over ${takeover.flows.size} flows: ${missing.length} are not in the kernel, ` +
         `${rejected} in the report: ${some}`,
     );
+  }
+
+  /** The table has the flow of `#m` in the kernel. */
+  #isThoughtHeld(run: DaemonRun): boolean {
+    const { table } = run.core;
+    const slot = table.find(this.#m, 0);
+    return slot >= 0 && table.owner(slot) === OWNER_SELF && (table.bits(slot) & KERNEL) !== 0;
   }
 
   /** A source has said its end, and this run has heard it. */

@@ -104,6 +104,7 @@ export class Watch {
       streamOf: (incarnation) => this.streamOf(incarnation),
       machineOf: (run) => cluster.machineOf(run),
       runOf: (incarnation) => cluster.runOf(incarnation),
+      isHealed: (run) => this.#isHealed(run),
     });
     this.roles = new RoleWatch({
       streamOf: (incarnation) => this.streamOf(incarnation),
@@ -470,14 +471,19 @@ export class Watch {
 
   /** True if the table must equal the kernel now: it has heard everything, or an audit made up for it. */
   isFaithful(run: DaemonRun): boolean {
-    const watched = this.#of(run);
     const machine = this.#cluster.machineOf(run);
     const { queue } = machine.twin;
     if (!run.isReady || queue.length > 0 || queue.waiting > 0 || machine.unordered > 0) return false;
     if (this.takeovers.of(run) !== undefined || run.asked > 0) return false;
     // What is marked for its commit does not follow its events.
     if (run.core.jobs.current?.priority === PRIORITY_CHANGE) return false;
-    return run.eventsLost === watched.healedLosses && machine.lastHiddenChange < watched.healedStep;
+    return this.#isHealed(run);
+  }
+
+  /** Nothing has happened since its last clean audit that only an audit can tell. */
+  #isHealed(run: DaemonRun): boolean {
+    const { healedLosses, healedStep } = this.#of(run);
+    return run.eventsLost === healedLosses && this.#cluster.machineOf(run).lastHiddenChange < healedStep;
   }
 
   #peer(run: DaemonRun, incarnation: string): PeerStatus | undefined {
