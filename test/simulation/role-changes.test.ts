@@ -505,6 +505,28 @@ describe('a node that looks on', () => {
     expect(report.promote).toMatchObject({ sources: ['fw2'] });
   });
 
+  it('does not take the late word of an earlier takeover for the end of a tenure that began since', async () => {
+    // fw3 hears nothing of fw2's tenure while it lasts.
+    for (const [a, b] of [
+      ['fw2', 'fw3'],
+      ['fw3', 'fw2'],
+    ]) {
+      cluster.network.cut(a, b);
+    }
+    for (const call of [fw1.demote(), fw2.promote()]) await cluster.done(call);
+    await cluster.until('fw2 has all', () => fw1.mirrorFlows === 0);
+    for (const call of [fw2.demote(), fw1.promote()]) await cluster.done(call);
+    await cluster.until('fw1 has all again', () => fw2.mirrorFlows === 0);
+    expect(fw3.peer('fw1').primaryTerm).toBe(fw1.up.replicator.term);
+    cluster.network.heal();
+    await cluster.until('all are in step', () => cluster.isInStep());
+    expect(fw3.peer('fw1').wasPrimary).toBe(true);
+    fw1.kill();
+    await cluster.run(1500);
+    const report = await cluster.done(fw3.promote());
+    expect(report.promote).toMatchObject({ sources: ['fw1'], committed: FLOWS });
+  });
+
   it('keeps no flows for a promote that was stopped long before its node died', async () => {
     cluster.lookMs = 0.4;
     const first = fw2.promote();
