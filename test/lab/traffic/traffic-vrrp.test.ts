@@ -1,4 +1,6 @@
+import { describe } from 'vitest';
 import { testFailovers } from './failover-tests.js';
+import { without } from './left-out.js';
 import { startVrrp, type VrrpWay } from './vrrp-failovers.js';
 
 const TEN: readonly VrrpWay[] = [
@@ -14,4 +16,8 @@ const TEN: readonly VrrpWay[] = [
   'keepalived stopped',
 ];
 
-testFailovers('keepalived', TEN, () => startVrrp());
+const { kinds, note } = without(false);
+
+describe(`by keepalived (${note})`, () => {
+  testFailovers('keepalived', TEN, () => startVrrp(), kinds);
+});
