@@ -18,7 +18,10 @@ export const TICK_MS = 10;
 export const REST_TICK_MS = 100;
 /** Requests sent to the kernel in one datagram: 64 to 128 is where the rate is flat and no answer is lost. */
 export const INJECT_BATCH = 128;
-/** Time between two steps of a backup's dry runs, 1 to 7 ms each: they are over in six seconds. Milliseconds. */
+/**
+ * Time between two steps of a backup's dry runs: 1 to 7 ms each, and one of 14 was seen while code was cold. They are
+ * over in six seconds. Milliseconds.
+ */
 export const REHEARSAL_STEP_MS = 25;
 /** Time between two of them: some 50 to 200 ms of work, 0.03 % of a core at most. Milliseconds. */
 export const REHEARSAL_INTERVAL_MS = 600_000;
