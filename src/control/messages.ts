@@ -265,8 +265,10 @@ export interface StatusReport {
   /** What an operator should know now, in sentences: split brain, unsealed link, a diverged replica. */
   warnings: string[];
   counters: Record<string, number>;
-  /** Longest time the daemon's event loop was held since it was ready, milliseconds. */
+  /** The longest that a timer of the daemon was late since it was ready, whoever had the CPU meanwhile. Milliseconds. */
   loopMaxPauseMs: number;
+  /** The longest that the daemon can have held its event loop itself: more than that it only waited for a CPU. Milliseconds. */
+  loopMaxHeldMs: number;
   /** Id of the key that frames are sealed with; 0: they are not sealed. */
   sendKeyId: number;
   /** reliable, refresh or best-effort. */

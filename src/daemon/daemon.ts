@@ -96,6 +96,7 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
       kernelMaximum: () => readSysctl('max') ?? 0,
       links: () => linkReports(config, links, core!.replicator.dataLink),
       loopMaxPauseMs: () => loop.maxPauseMs,
+      loopMaxHeldMs: () => loop.maxHeldMs,
       gate: () => gate?.report ?? NO_GATE,
       sendKeyId: () => keys.sendKeyId,
       vrrp: () => vrrp,

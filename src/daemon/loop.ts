@@ -7,13 +7,24 @@ const UNREAD_MAX_MS = 50;
 /** A pause for work that waits for something outside: an acknowledgement, a fuller frame, an event. Milliseconds. */
 const WAIT_MS = 1;
 
+/** CPU of the whole process so far, threads that collect garbage included. Milliseconds. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
 /**
  * Gives the core its turns: at once while there is work, after a moment while it waits, else when something comes or a
  * time of its own has come. A core at rest costs a wake-up for each of those, and none besides.
  */
 export class Loop {
-  /** Longest time the event loop was held since the node was ready, milliseconds; GC and JIT included. */
+  /** The longest that a timer was late since the node was ready, whoever had the CPU meanwhile. Milliseconds. */
   maxPauseMs = 0;
+  /**
+   * The longest of those times that this process can have held the loop itself, GC and JIT included: no pause is its own
+   * beyond the CPU it used since the tick before. The rest is a machine that gave it no CPU. Milliseconds.
+   */
+  maxHeldMs = 0;
   readonly #core: Core;
   readonly #readLinks: () => boolean;
   readonly #onWait = () => this.#run(true);
@@ -33,6 +44,8 @@ export class Loop {
   /** What the start itself took (loading code) is not what an operator asks for. */
   #isReady = false;
   #lastTick = 0;
+  /** CPU that the process had used by then. Milliseconds. */
+  #cpuAtTick = 0;
 
   /** `readLinks` reads the links for a moment; false when they are empty. */
   constructor(core: Core, readLinks: () => boolean) {
@@ -94,17 +107,23 @@ export class Loop {
 
   #tick(): void {
     const now = performance.now();
-    if (this.#isReady) this.maxPauseMs = Math.max(this.maxPauseMs, now - this.#timerDue);
+    if (this.#isReady) this.#late(now - this.#timerDue);
     else this.#isReady = this.#core.state === 'ready';
     this.#tickDue = Number.POSITIVE_INFINITY;
     this.#tickAt(now);
     this.#run(false);
   }
 
+  #late(ms: number): void {
+    this.maxPauseMs = Math.max(this.maxPauseMs, ms);
+    this.maxHeldMs = Math.max(this.maxHeldMs, Math.min(ms, cpuMs() - this.#cpuAtTick));
+  }
+
   /** Who is silent is judged only after the links were read to empty (PROTOCOL.md, section 4). */
   #tickAt(now: number): void {
     if (this.#readLinks() && now - this.#lastTick < UNREAD_MAX_MS) return;
     this.#lastTick = now;
+    this.#cpuAtTick = cpuMs();
     this.#core.tick(now);
   }
 

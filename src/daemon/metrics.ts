@@ -36,9 +36,14 @@ const GAUGES: Record<string, [help: string, labels: string[], read: (status: Sta
   up: ['1, with node and cluster as labels', ['node', 'cluster', 'version'], (s) => [[pick(s), 1]]],
   role: ['1 for the role this node has', ['role'], (s) => [[{ role: s.role }, 1]]],
   loop_max_pause_seconds: [
-    'Longest time the event loop was held',
+    'The longest that a timer was late, whoever had the CPU',
     [],
     (s) => [[{}, s.loopMaxPauseMs / 1000]],
+  ],
+  loop_max_held_seconds: [
+    'The longest that the daemon can have held its event loop itself',
+    [],
+    (s) => [[{}, s.loopMaxHeldMs / 1000]],
   ],
   term: ['Term of the role', [], (s) => [[{}, s.term]]],
   split_brain: [

@@ -49,6 +49,7 @@ export interface StatusSources {
   /** `heard` is filled in here. */
   readonly links: () => LinkReport[];
   readonly loopMaxPauseMs: () => number;
+  readonly loopMaxHeldMs: () => number;
   readonly gate: () => GateReport;
   /** 0: frames are not sealed. */
   readonly sendKeyId: () => number;
@@ -111,6 +112,7 @@ export function statusReport(from: StatusSources): StatusReport {
     warnings: warningsOf(from, peers, links),
     counters: Object.fromEntries([...from.counters.values].sort()),
     loopMaxPauseMs: Math.round(from.loopMaxPauseMs() * 10) / 10,
+    loopMaxHeldMs: Math.round(from.loopMaxHeldMs() * 10) / 10,
     sendKeyId: from.sendKeyId(),
     mode: options.mode ?? 'reliable',
     settingsDiffering: replicator.settingsDiffering(),

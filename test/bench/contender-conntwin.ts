@@ -113,7 +113,7 @@ export class ConntwinContender implements Contender {
 
   async longestPauses(): Promise<readonly [number | undefined, number | undefined]> {
     const ask = (daemon: LabDaemon) =>
-      daemon.pid === undefined ? undefined : daemon.status().then((status) => status.loopMaxPauseMs);
+      daemon.pid === undefined ? undefined : daemon.status().then((status) => status.loopMaxHeldMs);
     const [active, backup] = await Promise.all([ask(this.active), ask(this.backup)]);
     return [active, backup];
   }

@@ -23,7 +23,7 @@ export interface Contender {
   takeOver(): Promise<TakeOver>;
   /** Whether the active side can prove that its mirror is its kernel's table; true where it has no such proof. */
   verify(): Promise<boolean>;
-  /** Longest time its event loop stood still, milliseconds, active and backup; undefined: it does not tell, or was killed. */
+  /** Longest time it held its event loop itself, milliseconds, active and backup; undefined: it does not tell, or was killed. */
   longestPauses(): Promise<readonly [number | undefined, number | undefined]>;
   stop(): Promise<void>;
 }

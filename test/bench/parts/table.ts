@@ -22,7 +22,7 @@ function figures({ full }: Sizes): Figure[] {
   });
   const stall = (node: string): Figure => ({
     id: `stall.${node}`,
-    name: `longest event-loop stall with ${full} flows, ${node}`,
+    name: `longest event-loop stall of its own with ${full} flows, ${node}`,
     unit: 'ms',
     digits: 1,
     target: { value: STALL_MS },

@@ -65,6 +65,7 @@ export function sampleStatus(): StatusReport {
     version: '0.1.0',
     uptimeMs: 3_723_000,
     loopMaxPauseMs: 4.5,
+    loopMaxHeldMs: 3.5,
     state: 'ready',
     mirrorReady: true,
     activity: 'commit',

@@ -11,10 +11,13 @@ let ticks: number;
 let loop: Loop;
 /** Time that something held the process. Milliseconds. */
 let heldMs: number;
+/** CPU that the process has used. Milliseconds. */
+let cpuMs: number;
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setImmediate', 'Date'] });
-  heldMs = 0;
+  [heldMs, cpuMs] = [0, 0];
+  vi.spyOn(process, 'cpuUsage').mockImplementation(() => ({ user: cpuMs * 1000, system: 0 }));
   vi.spyOn(performance, 'now').mockImplementation(() => Date.now() + heldMs);
   [dueIn, next, turns, ticks] = [100, 'idle', 0, 0];
   const core = {
@@ -71,11 +74,20 @@ it('does not try without end what a turn has left undone', () => {
   expect(turns).toBeLessThanOrEqual(11);
 });
 
-it('says how late its timers were', () => {
+it('says how late its timers were, and that it had no CPU meanwhile', () => {
   vi.advanceTimersByTime(250);
   expect(loop.maxPauseMs).toBeLessThan(2);
-  heldMs = 80;
+  [heldMs, cpuMs] = [80, 3];
   vi.advanceTimersByTime(110);
   expect(loop.maxPauseMs).toBeGreaterThanOrEqual(78);
   expect(loop.maxPauseMs).toBeLessThan(82);
+  expect(loop.maxHeldMs).toBeCloseTo(3);
+});
+
+it('says how long it held the loop itself, and no more than the timer was late', () => {
+  vi.advanceTimersByTime(250);
+  [heldMs, cpuMs] = [30, 500];
+  vi.advanceTimersByTime(110);
+  expect(loop.maxHeldMs).toBeGreaterThanOrEqual(28);
+  expect(loop.maxHeldMs).toBeLessThan(32);
 });
