@@ -45,6 +45,9 @@ export const EADDRNOTAVAIL = 99;
 export const ENOBUFS = 105;
 export const ECANCELED = 125;
 
+// linux/time.h
+export const CLOCK_THREAD_CPUTIME_ID = 3;
+
 // linux/socket.h, asm-generic/socket.h, linux/net.h
 export const AF_INET = 2;
 export const AF_INET6 = 10;
@@ -156,4 +159,9 @@ export const setns = library.func('int setns(int fd, int kind)') as (fd: number,
 export const mkfifo = library.func('int mkfifo(str path, uint32_t mode)') as (
   path: string,
   mode: number,
+) => number;
+
+export const clockGettime = library.func('int clock_gettime(int clock, void *time)') as (
+  clock: number,
+  time: Uint8Array,
 ) => number;

@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { threadCpuMs } from '../../native/thread-clock.js';
 import { TICK_MS } from '../limits.js';
 import type { Core } from './core.js';
 
@@ -6,12 +7,6 @@ import type { Core } from './core.js';
 const UNREAD_MAX_MS = 50;
 /** A pause for work that waits for something outside: an acknowledgement, a fuller frame, an event. Milliseconds. */
 const WAIT_MS = 1;
-
-/** CPU of the whole process so far, threads that collect garbage included. Milliseconds. */
-function cpuMs(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1000;
-}
 
 /**
  * Gives the core its turns: at once while there is work, after a moment while it waits, else when something comes or a
@@ -21,12 +16,13 @@ export class Loop {
   /** The longest that a timer was late since the node was ready, whoever had the CPU meanwhile. Milliseconds. */
   maxPauseMs = 0;
   /**
-   * The longest of those times that this process can have held the loop itself, GC and JIT included: no pause is its own
-   * beyond the CPU it used since the tick before. The rest is a machine that gave it no CPU. Milliseconds.
+   * The longest of those times that the loop's thread can have held the loop itself, JIT and its share of GC included: no
+   * pause is its own beyond the CPU it used since the tick before. For the rest it got no CPU. Milliseconds.
    */
   maxHeldMs = 0;
   readonly #core: Core;
   readonly #readLinks: () => boolean;
+  readonly #cpuMs: () => number;
   readonly #onWait = () => this.#run(true);
   readonly #onTick = () => this.#tick();
   readonly #onSoon = () => this.#afterPoll();
@@ -44,12 +40,13 @@ export class Loop {
   /** What the start itself took (loading code) is not what an operator asks for. */
   #isReady = false;
   #lastTick = 0;
-  /** CPU that the process had used by then. Milliseconds. */
+  /** CPU that the thread had used by then. Milliseconds. */
   #cpuAtTick = 0;
 
-  /** `readLinks` reads the links for a moment; false when they are empty. */
-  constructor(core: Core, readLinks: () => boolean) {
+  /** `readLinks` reads the links for a moment; false when they are empty. `cpuMs`: CPU of this thread so far. */
+  constructor(core: Core, readLinks: () => boolean, cpuMs: () => number = threadCpuMs) {
     this.#core = core;
+    this.#cpuMs = cpuMs;
     this.#readLinks = readLinks;
   }
 
@@ -116,14 +113,14 @@ export class Loop {
 
   #late(ms: number): void {
     this.maxPauseMs = Math.max(this.maxPauseMs, ms);
-    this.maxHeldMs = Math.max(this.maxHeldMs, Math.min(ms, cpuMs() - this.#cpuAtTick));
+    this.maxHeldMs = Math.max(this.maxHeldMs, Math.min(ms, this.#cpuMs() - this.#cpuAtTick));
   }
 
   /** Who is silent is judged only after the links were read to empty (PROTOCOL.md, section 4). */
   #tickAt(now: number): void {
     if (this.#readLinks() && now - this.#lastTick < UNREAD_MAX_MS) return;
     this.#lastTick = now;
-    this.#cpuAtTick = cpuMs();
+    this.#cpuAtTick = this.#cpuMs();
     this.#core.tick(now);
   }
 

@@ -11,13 +11,12 @@ let ticks: number;
 let loop: Loop;
 /** Time that something held the process. Milliseconds. */
 let heldMs: number;
-/** CPU that the process has used. Milliseconds. */
+/** CPU that its thread has used. Milliseconds. */
 let cpuMs: number;
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setImmediate', 'Date'] });
   [heldMs, cpuMs] = [0, 0];
-  vi.spyOn(process, 'cpuUsage').mockImplementation(() => ({ user: cpuMs * 1000, system: 0 }));
   vi.spyOn(performance, 'now').mockImplementation(() => Date.now() + heldMs);
   [dueIn, next, turns, ticks] = [100, 'idle', 0, 0];
   const core = {
@@ -29,7 +28,11 @@ beforeEach(() => {
       return next;
     },
   };
-  loop = new Loop(core as unknown as Core, () => false);
+  loop = new Loop(
+    core as unknown as Core,
+    () => false,
+    () => cpuMs,
+  );
   loop.start();
   [turns, ticks] = [0, 0];
 });

@@ -9,6 +9,7 @@ const HEADERS = [
   'linux/in6.h',
   'linux/netlink.h',
   'linux/sched.h',
+  'linux/time.h',
 ].map((name) => `/usr/include/${name}`);
 const missing = HEADERS.filter((path) => !existsSync(path));
 
