@@ -4,6 +4,11 @@
 export const NETLINK_MESSAGE_MAX_BYTES = 8192;
 /** Datagrams read by one recvmmsg. */
 export const EVENT_BATCH = 256;
+/**
+ * Longest time that changes of flows wait for each other while they come steadily (400 a second and more); creations do
+ * not wait. A TCP connection makes seven events within a few round trips, and each would be a wake-up. Milliseconds.
+ */
+export const EVENT_HOLD_MS = 2;
 /** Time one slice of work may hold the event loop. Milliseconds. */
 export const SLICE_BUDGET_MS = 1;
 /** The same for a promote: a takeover waits for it, and the loop's own round costs it a hundredth less. Milliseconds. */
@@ -23,6 +28,8 @@ export const INJECT_BATCH = 128;
  * over in six seconds. Milliseconds.
  */
 export const REHEARSAL_STEP_MS = 25;
+/** Time between two looks whether one may begin, on a node that is no idle backup. Milliseconds. */
+export const REHEARSAL_LOOK_MS = 1000;
 /** Time between two of them: some 50 to 200 ms of work, 0.03 % of a core at most. Milliseconds. */
 export const REHEARSAL_INTERVAL_MS = 600_000;
 /** Default receive buffer of the event socket. Bytes; an event takes 1,280 of them. */
@@ -244,7 +251,7 @@ export const READY_PROVEN_MS = 5000;
 /** A hot kernel that is further behind its replica is not ready. Milliseconds. */
 export const HOT_LAG_MAX_MS = 1000;
 /** Time between two looks whether this node is ready. Milliseconds. */
-export const READY_LOOK_MS = 100;
+export const READY_LOOK_MS = 300;
 /** Time between two checks of what a takeover needs of this kernel. Milliseconds. */
 export const CHECK_INTERVAL_MS = 60_000;
 /** Time between two steps of such a check, and slots looked at in one: a million flows take five seconds of 3 %. */

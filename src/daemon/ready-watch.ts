@@ -31,6 +31,7 @@ export class ReadyWatch {
   }
 
   report(): ReadyReport {
+    this.#look();
     const { isReady, reasons } = this.#verdict;
     return { isReady, reasons: [...reasons], exitCode: isReady ? 0 : 1 };
   }
@@ -38,7 +39,6 @@ export class ReadyWatch {
   /** The same after a new check of what a takeover needs of this kernel. */
   async checked(): Promise<ReadyReport> {
     await this.#parts.check.check();
-    this.#look();
     return this.report();
   }
 

@@ -1,5 +1,5 @@
 /** When a backup rehearses: soon after its start, and again and again, since V8 forgets code that did not run for long. */
-import { REHEARSAL_INTERVAL_MS, REHEARSAL_STEP_MS } from '../limits.js';
+import { REHEARSAL_INTERVAL_MS, REHEARSAL_LOOK_MS, REHEARSAL_STEP_MS } from '../limits.js';
 import type { Core } from './core.js';
 import { REHEARSAL_FLOWS, Rehearsal } from './rehearsal.js';
 
@@ -30,7 +30,7 @@ export class Rehearsals {
     // A primary has its flows; where one is to be made of this node, that comes first.
     if (role === 'primary') this.#rehearsal = undefined;
     if (role === 'primary' || state !== 'ready' || !jobs.isIdle) {
-      this.#later(REHEARSAL_STEP_MS);
+      this.#later(REHEARSAL_LOOK_MS);
       return;
     }
     const flows = REHEARSAL_FLOWS[this.runs % REHEARSAL_FLOWS.length];

@@ -1,11 +1,11 @@
 import { ENOBUFS, MSG_TRUNC } from '../../native/libc.js';
 import { NetlinkSocket } from '../../native/netlink-socket.js';
 import { ReadPacer } from '../../native/read-pacer.js';
-import { DatagramVector } from '../../native/structs.js';
+import { type BpfInstruction, DatagramVector } from '../../native/structs.js';
 import type { Counters } from '../flow/counters.js';
 import type { EventSink } from '../flow/kernel-port.js';
 import type { Log } from '../flow/log.js';
-import { EVENT_BATCH } from '../limits.js';
+import { EVENT_BATCH, EVENT_HOLD_MS } from '../limits.js';
 import { CtnetlinkDecoder } from './decode.js';
 import { DeliveryWatchdog } from './delivery-watchdog.js';
 import {
@@ -17,6 +17,7 @@ import {
 } from './enums.js';
 import { type EventFilter, eventProgram } from './event-program.js';
 import { ExpectationDecoder, isExpectationType } from './expectation-decode.js';
+import { NewFlowBell } from './new-flow-bell.js';
 import { tableFill } from './sysctl.js';
 
 /**
@@ -27,7 +28,7 @@ const DATAGRAM_MAX_BYTES = 1024;
 /** More events a millisecond than this are fetched by timer: a wake-up each would cost half the CPU. */
 const BUSY_EVENTS = 20;
 const NLMSG_HEADER_BYTES = 16;
-const WATCHDOG_INTERVAL_MS = 250;
+const WATCHDOG_INTERVAL_MS = 500;
 
 /** Everything there is to hear. The kernel has a group for updates of expectations, and sends nothing to it. */
 const ALL_GROUPS = [
@@ -70,6 +71,8 @@ export class EventReader {
   private readonly expectations: ExpectationDecoder;
   private readonly watchdog = new DeliveryWatchdog();
   private pacer: ReadPacer | undefined;
+  private bell: NewFlowBell | undefined;
+  private isHolding = false;
   private watchdogTimer: NodeJS.Timeout | undefined;
   private lost = 0;
   private lastDrops = 0;
@@ -95,20 +98,26 @@ export class EventReader {
   }
 
   private attachFilter(): void {
-    const { ownPortId, filter, log } = this.options;
-    const program = eventProgram(ownPortId, filter);
-    if (program === undefined)
-      log('info', 'the filter is too long for the kernel, events pass to be filtered here');
-    this.socket.attachFilter(program ?? eventProgram(ownPortId)!);
+    if (eventProgram(this.options.ownPortId, this.options.filter) === undefined)
+      this.options.log('info', 'the filter is too long for the kernel, events pass to be filtered here');
+    this.socket.attachFilter(this.program());
+  }
+
+  private program(): BpfInstruction[] {
+    const { ownPortId, filter } = this.options;
+    return eventProgram(ownPortId, filter) ?? eventProgram(ownPortId)!;
   }
 
   /** Calls `onReady` whenever events may wait; it shall call `drain`, and is called again if that left some. */
   start(onReady: () => void): void {
     if (this.pacer !== undefined) return;
-    this.pacer = new ReadPacer(this.socket.fd, BUSY_EVENTS, onReady, (status) => {
+    const onFailure = (status: number): void => {
       this.options.counters.count('kernel.watcher-restarted');
       this.options.log('warn', 'event socket reported an error, watching it again', { status });
-    });
+    };
+    const holding = { ms: EVENT_HOLD_MS, onHold: (isHolding: boolean) => this.setHolding(isHolding) };
+    this.pacer = new ReadPacer(this.socket.fd, BUSY_EVENTS, onReady, onFailure, holding);
+    this.bell = new NewFlowBell(this.program(), () => this.pacer?.readNow());
     if (!this.options.isReliable) return;
     this.watchdogTimer = setInterval(() => this.watch(performance.now()), WATCHDOG_INTERVAL_MS);
     this.watchdogTimer.unref();
@@ -206,8 +215,15 @@ export class EventReader {
   setBulk(isBulk: boolean): void {
     if (isBulk === this.isBulk) return;
     this.isBulk = isBulk;
+    this.setHolding(this.isHolding);
     if (isBulk) this.socket.leaveGroup(NFNLGRP_CONNTRACK_NEW);
     else this.socket.joinGroup(NFNLGRP_CONNTRACK_NEW);
+  }
+
+  /** While events wait for each other the bell tells of those that shall not; in bulk nobody is to hear of the new. */
+  private setHolding(isHolding: boolean): void {
+    this.isHolding = isHolding;
+    this.bell?.set(isHolding && !this.isBulk);
   }
 
   private watch(now: number): void {
@@ -230,6 +246,7 @@ export class EventReader {
   close(): void {
     clearInterval(this.watchdogTimer);
     this.pacer?.close();
+    this.bell?.close();
     this.socket.close();
   }
 }

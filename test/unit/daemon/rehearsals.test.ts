@@ -3,7 +3,7 @@ import type { Core } from '../../../src/daemon/core.js';
 import { REHEARSAL_FLOWS } from '../../../src/daemon/rehearsal.js';
 import { Rehearsals } from '../../../src/daemon/rehearsals.js';
 import type { Role } from '../../../src/failover/ports.js';
-import { REHEARSAL_INTERVAL_MS } from '../../../src/limits.js';
+import { REHEARSAL_INTERVAL_MS, REHEARSAL_LOOK_MS } from '../../../src/limits.js';
 
 const SOON_MS = 20_000;
 
@@ -42,6 +42,18 @@ describe('rehearsals', () => {
     Object.assign(node, { role: 'backup', state: 'ready', jobs: { isIdle: true } });
     vi.advanceTimersByTime(SOON_MS);
     expect(rehearsals.runs).toBe(REHEARSAL_FLOWS.length);
+  });
+
+  it('cost a primary no more than a look a second', () => {
+    let looks = 0;
+    const look = (): Role => {
+      looks++;
+      return 'primary';
+    };
+    Object.defineProperty(node, 'role', { get: look, configurable: true });
+    vi.advanceTimersByTime(10 * REHEARSAL_LOOK_MS);
+    Object.defineProperty(node, 'role', { value: 'backup', writable: true, configurable: true });
+    expect(looks).toBeLessThanOrEqual(2 * 11);
   });
 
   it('end with the daemon', () => {
