@@ -208,8 +208,17 @@ export class LabDaemon {
     });
   }
 
-  /** `conntwin verify`, tried until it exits 0; throws with the last answer after the deadline. */
+  /** A verification, tried until it comes to 0; throws with the last answer after the deadline. */
   async verified(withinMs: number): Promise<void> {
+    await eventually(`verify comes to 0 on ${this.name}`, { withinMs, everyMs: 100 }, async () => {
+      const { exitCode, differences, peers, reasons } = await this.verify();
+      if (exitCode === 0) return true;
+      throw new Error(JSON.stringify({ exitCode, differences, peers, reasons }));
+    });
+  }
+
+  /** `conntwin verify`, tried until it exits 0; throws with the last answer after the deadline. */
+  async commandVerifies(withinMs: number): Promise<void> {
     await eventually(`verify exits 0 on ${this.name}`, { withinMs, everyMs: 200 }, async () => {
       const { code, stdout, stderr } = await this.cli(['verify']);
       if (code !== 0) throw new Error(`exit code ${code}: ${stdout}${stderr}`);

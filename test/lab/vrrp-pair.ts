@@ -80,7 +80,7 @@ export class VrrpPair {
     });
   }
 
-  /** `conntwin verify` exits 0 on both within the time. */
+  /** A verification comes to 0 on both within the time. */
   async verified(withinMs = 10_000): Promise<void> {
     await Promise.all([this.fw1.daemon.verified(withinMs), this.fw2.daemon.verified(withinMs)]);
   }

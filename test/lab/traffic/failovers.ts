@@ -1,12 +1,9 @@
 /** Failovers back and forth between two firewalls, each in one of the ways in which they happen. */
-import { setTimeout as pause } from 'node:timers/promises';
-import { ControlError } from '../../../src/control/backend.js';
 import { eventually } from '../deadline.js';
 import type { Lab } from '../lab.js';
 import type { LabDaemon } from '../lab-daemon.js';
 
 const VERIFY_WITHIN_MS = 15_000;
-const VERIFY_EVERY_MS = 100;
 const HEARD_WITHIN_MS = 15_000;
 /** Flows that were already as they are to be; the others changed in the last moment. */
 const KEPT_SHARE = 0.9;
@@ -14,7 +11,7 @@ const KEPT_SHARE = 0.9;
 /** Two firewalls in a lab, whoever tells them their roles. */
 interface Pair {
   readonly lab: Lab;
-  /** `conntwin verify` exits 0 on both within the time. */
+  /** A verification comes to 0 on both within the time. */
   verified(withinMs: number): Promise<void>;
   close(): Promise<void>;
 }
@@ -55,7 +52,7 @@ export abstract class Failovers<Way extends string> {
 
   /** A verification says 0 on both; a hot standby's kernel has what the primary has. */
   async verified(): Promise<void> {
-    await Promise.all([this.active, this.standby].map((daemon) => verifies(daemon)));
+    await Promise.all([this.active, this.standby].map((daemon) => daemon.verified(VERIFY_WITHIN_MS)));
     if (this.isHot) await this.inStep();
   }
 
@@ -92,28 +89,5 @@ export abstract class Failovers<Way extends string> {
       const lines = [`${what}: ${(error as Error).message}`, JSON.stringify(status?.lastPromote), ...logs];
       throw new Error(lines.join('\n'), { cause: error });
     }
-  }
-}
-
-async function verifies(daemon: LabDaemon): Promise<void> {
-  const end = performance.now() + VERIFY_WITHIN_MS;
-  for (;;) {
-    const said = await verdict(daemon);
-    if (said === '') return;
-    if (performance.now() >= end) {
-      throw new Error(`verify fails on ${daemon.name} for ${VERIFY_WITHIN_MS} ms: ${said}`);
-    }
-    await pause(VERIFY_EVERY_MS);
-  }
-}
-
-/** What `verify` has against it, or nothing. One that other work has ended is to be called again, as it says. */
-async function verdict(daemon: LabDaemon): Promise<string> {
-  try {
-    const { exitCode, differences, peers, reasons } = await daemon.verify();
-    return exitCode === 0 ? '' : JSON.stringify({ exitCode, differences, peers, reasons });
-  } catch (error) {
-    if (error instanceof ControlError && error.kind === 'refused') return error.message;
-    throw error;
   }
 }
