@@ -8,7 +8,7 @@ import { protocolNumber } from '../flow/flow-to-record.js';
 import { nodeOfMark, OWNER_HELD, OWNER_NONE, OWNER_WORDS, ownerOfMark } from '../flow/owner-mark.js';
 import { allocateMemory, MAX_RECORD_BYTES } from '../flow/record.js';
 import { usesPorts } from '../flow/tuple.js';
-import type { Where } from '../flow/where/where.js';
+import type { Where, WhereScope } from '../flow/where/where.js';
 import type { CommandContext } from './context.js';
 import { end, ownerText, shortTime } from './flow-columns.js';
 import type { TableOptions } from './flow-query.js';
@@ -23,17 +23,13 @@ export interface ExpectationRow {
 }
 
 /** Fields of an expression that an expectation has: those of its tuple, and few more. */
-const FIELDS = [
-  ...['proto', 'family', 'orig.src', 'orig.dst', 'orig.sport', 'orig.dport'],
-  ...['zone', 'helper', 'timeout', 'owner', 'node'],
-];
-
-/** Throws ControlError (`invalid`) for a field that no expectation has. */
-export function checkFields(where: Where | undefined): void {
-  const other = where?.fields.find((field) => !FIELDS.includes(field));
-  if (other === undefined) return;
-  throw new ControlError('invalid', `--where: an expectation has no ${other}, but ${FIELDS.join(', ')}`);
-}
+export const EXPECTATION_SCOPE: WhereScope = {
+  what: 'an expectation',
+  fields: [
+    ...['proto', 'family', 'orig.src', 'orig.dst', 'orig.sport', 'orig.dport'],
+    ...['zone', 'helper', 'timeout', 'owner', 'node'],
+  ],
+};
 
 /** What is named by three words: `tcp any 10.2.0.254:4001`. */
 export interface NamedExpectation {

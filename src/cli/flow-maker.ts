@@ -29,7 +29,6 @@ export interface CreateOptions extends IcmpWords {
 const KINDS = ['tcp', 'sctp', 'dccp'];
 /** The answer to an echo request, IPv4's and IPv6's. */
 const ECHO_REPLY: Readonly<Record<number, number>> = { 8: 0, 128: 129 };
-const HELPER_NAME_MAX = 15;
 
 /** Throws ControlError (`invalid`) naming the word or option. */
 export function flowOf(words: readonly string[], options: CreateOptions): FlowInput {
@@ -43,14 +42,9 @@ export function flowOf(words: readonly string[], options: CreateOptions): FlowIn
   if (options.mark !== undefined) flow.mark = mark('--mark', options.mark).value;
   if (options.zone !== undefined) flow.zone = options.zone;
   if (options.label !== undefined) flow.labels = labels('--label', options.label);
-  if (options.helper !== undefined) flow.helper = helper(options.helper);
+  if (options.helper !== undefined) flow.helper = options.helper;
   Object.assign(flow, progress(protocol, options));
   return flow;
-}
-
-function helper(name: string): string {
-  if (name.length > 0 && name.length <= HELPER_NAME_MAX) return name;
-  throw new ControlError('invalid', `--helper: "${name}" is not the name of a helper, such as ftp`);
 }
 
 /** State and status. A flow of TCP that nobody says anything of is one that both sides use. */

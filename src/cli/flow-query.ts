@@ -2,8 +2,8 @@
 import { type Command, Option } from 'commander';
 import { ControlError } from '../control/backend.js';
 import type { FlowFilterSpec, FlowTableName } from '../control/messages.js';
-import type { Where } from '../flow/where/where.js';
-import { choice, u16, words } from './options.js';
+import type { Where, WhereScope } from '../flow/where/where.js';
+import { choice, nodeName, u16, words } from './options.js';
 
 /** Words of --table; two of them are those of the glossary. */
 const TABLES = ['kernel', 'internal', 'external', 'mirror', 'replica'] as const;
@@ -47,7 +47,7 @@ export function withTable(command: Command): Command {
       (text) => SAME[text] ?? parse(text),
       'kernel',
     )
-    .option('--node <node>', "of external: this node's replica only");
+    .option('--node <node>', "of external: this node's replica only", nodeName);
 }
 
 export function withWhere(command: Command): Command {
@@ -137,11 +137,11 @@ async function filterOf(options: FilterWords): Promise<FlowFilterSpec> {
 }
 
 /** Throws ControlError (`invalid`) that shows where the expression is wrong. */
-export async function whereOf(text: string | undefined): Promise<Where | undefined> {
+export async function whereOf(text: string | undefined, scope?: WhereScope): Promise<Where | undefined> {
   if (text === undefined) return undefined;
   const { Where } = await import('../flow/where/where.js');
   try {
-    return new Where(text);
+    return new Where(text, scope);
   } catch (cause) {
     if (!(cause instanceof RangeError)) throw cause;
     throw new ControlError('invalid', `--where: ${cause.message}`, { cause });

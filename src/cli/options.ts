@@ -1,4 +1,10 @@
 import { InvalidArgumentError } from 'commander';
+import { NAME_MAX_BYTES, SOCKET_PATH_MAX_BYTES } from '../limits.js';
+
+/** ftp, ftp-2121, Q.931, ...: what the kernel's field holds. */
+const HELPER_NAME = /^[A-Za-z][\w.-]{0,14}$/;
+/** As the configuration has it. */
+const NODE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
 /** A parser for an argument that is one of some words. */
 export function choice<Word extends string>(what: string, words: readonly Word[]): (text: string) => Word {
@@ -31,4 +37,26 @@ export function atMost(what: string, max: number): (text: string) => number {
 /** A parser for words separated by commas, upper case as the kernel's names; may be given again. */
 export function words(text: string, before: string[] = []): string[] {
   return [...before, ...text.toUpperCase().split(',')];
+}
+
+/** A node's name. */
+export function nodeName(text: string): string {
+  if (NODE_NAME.test(text) && text.length <= NAME_MAX_BYTES) return text;
+  throw new InvalidArgumentError(
+    `A node's name has 1 to ${NAME_MAX_BYTES} letters, digits, ".", "_" and "-": conntwin status lists them.`,
+  );
+}
+
+/** The path of a UNIX socket. */
+export function socketPath(text: string): string {
+  if (text !== '' && Buffer.byteLength(text) <= SOCKET_PATH_MAX_BYTES) return text;
+  throw new InvalidArgumentError(`The path of a socket has 1 to ${SOCKET_PATH_MAX_BYTES} bytes.`);
+}
+
+/** The name of a connection tracking helper. */
+export function helperName(text: string): string {
+  if (HELPER_NAME.test(text)) return text;
+  throw new InvalidArgumentError(
+    'The name of a helper has up to 15 letters, digits, ".", "_" and "-": ftp, sip, ...',
+  );
 }

@@ -11,12 +11,13 @@ import {
   OFF_TIMEOUT,
   offMark,
   offParts,
-  offState,
   offStatus,
   PART_LABELS,
 } from '../flow/record.js';
 import { CTA_LABELS, CTA_MARK, CTA_PROTOINFO, CTA_STATUS, CTA_TIMEOUT } from '../kernel/enums.js';
 import { statusOf } from './flow-match.js';
+import { changedProtoinfo, isSameProtoinfo, protoinfoOf } from './flow-protoinfo.js';
+import type { ProtoinfoSettings } from './protoinfo-attributes.js';
 import type { Settings } from './settings.js';
 
 const LABEL_WORDS = 4;
@@ -25,6 +26,8 @@ const PART_WORDS = 1 + LABEL_WORDS;
 export class FlowChange {
   /** The changed record, at 0. */
   readonly m = allocateMemory(MAX_RECORD_BYTES + 4 * PART_WORDS);
+  /** The state that is wanted and what belongs to it, where CTA_PROTOINFO is to change. */
+  protoinfo: ProtoinfoSettings = {};
   readonly #settings: Settings;
   readonly #bits = new Uint8Array(16);
 
@@ -34,7 +37,7 @@ export class FlowChange {
 
   /** Fills `m` and returns a mask of the attributes (1 << CTA_*) that are to change; 0: it is as wanted already. */
   prepare(from: Memory, at: number): number {
-    const { timeout, mark, status, state } = this.#settings;
+    const { timeout, mark, status } = this.#settings;
     const { m } = this;
     copyRecord(from, at, m, 0);
     const addr = addressBytes(m, 0);
@@ -54,12 +57,17 @@ export class FlowChange {
       m.u32[offStatus(addr) >>> 2] |= status.set;
       attributes |= 1 << CTA_STATUS;
     }
-    if (state !== undefined && m.u8[offState(addr)] !== state) {
-      m.u8[offState(addr)] = state;
-      attributes |= 1 << CTA_PROTOINFO;
-    }
+    if (this.#changeProtoinfo()) attributes |= 1 << CTA_PROTOINFO;
     if (this.#changeLabels(addr)) attributes |= 1 << CTA_LABELS;
     return attributes;
+  }
+
+  #changeProtoinfo(): boolean {
+    const { state, vtagOriginal, vtagReply, isServer } = this.#settings;
+    if ((state ?? vtagOriginal ?? vtagReply ?? isServer) === undefined) return false;
+    const has = protoinfoOf(this.m, 0);
+    this.protoinfo = changedProtoinfo(has, { state, vtagOriginal, vtagReply, isServer });
+    return this.protoinfo.state !== undefined && !isSameProtoinfo(has, this.protoinfo);
   }
 
   #changeLabels(addr: number): boolean {

@@ -30,7 +30,8 @@ Which flows
   -f, --family ipv4|ipv6
   -u, --status WORD[,WORD...]     ASSURED, SEEN_REPLY, FIXED_TIMEOUT, EXPECTED, OFFLOAD, HW_OFFLOAD, UNSET; !WORD
   -m, --mark VALUE[/MASK]
-  -l, --label NAME[,NAME...]
+  -l, --label NAME[,NAME...]      the names stand in /etc/xtables/connlabel.conf
+      --labelmap FILE             or in this file
   -n, --src-nat [ADDRESS[:PORT]]  translated source
   -g, --dst-nat [ADDRESS[:PORT]]  translated destination
   -j, --any-nat [ADDRESS[:PORT]]  one or the other

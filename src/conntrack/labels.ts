@@ -1,5 +1,6 @@
 /** Names of connection tracking labels, as the file that iptables and conntrack share tells them. */
 import { readFileSync } from 'node:fs';
+import { refuse } from './values.js';
 
 /** Where libnetfilter_conntrack looks too. */
 export const LABELS_FILE = '/etc/xtables/connlabel.conf';
@@ -11,8 +12,12 @@ export class LabelMap {
   readonly #bits = new Map<string, number>();
   readonly #names: (string | undefined)[] = [];
 
-  /** A label that the file does not name can be had by its number. */
-  constructor(text: string) {
+  /** Where the names stand, for messages. */
+  readonly file: string;
+
+  /** Lines of a number and a name; others are no labels. */
+  constructor(text: string, file: string) {
+    this.file = file;
     for (const line of text.split('\n')) {
       const match = /^\s*([0-9]+)\s+(\S+)/.exec(line);
       const bit = Number(match?.[1] ?? -1);
@@ -43,10 +48,20 @@ export class LabelMap {
 }
 
 /** The system's labels; undefined if there is no such file. */
-export function readLabelMap(file = LABELS_FILE): LabelMap | undefined {
+export function readLabelMap(): LabelMap | undefined {
   try {
-    return new LabelMap(readFileSync(file, 'utf8'));
+    return new LabelMap(readFileSync(LABELS_FILE, 'utf8'), LABELS_FILE);
   } catch {
     return undefined;
+  }
+}
+
+/** The labels of the file that --labelmap names; throws ParameterError. */
+export function readNamedLabelMap(written: string, file: string): LabelMap {
+  try {
+    return new LabelMap(readFileSync(file, 'utf8'), file);
+  } catch (error) {
+    const { code = 'ENOENT' } = error as NodeJS.ErrnoException;
+    return refuse(written, file, `a file that can be read (${code}): give one of lines such as "1 name"`);
   }
 }

@@ -4,7 +4,7 @@
  */
 import { ParameterError } from './errors.js';
 import { COMMANDS, type CommandLetter, spelled } from './options.js';
-import { type ProtocolSpec, protocolSpec } from './protocols.js';
+import { type ProtocolSpec, protocolOptions, protocolSpec } from './protocols.js';
 
 export const TABLES = ['conntrack', 'expect', 'dying', 'unconfirmed'] as const;
 export type TableName = (typeof TABLES)[number];
@@ -15,9 +15,9 @@ const ZONES = ['zone', 'orig-zone', 'reply-zone'];
 const NAT = ['src-nat', 'dst-nat'];
 const SHOW = [
   ...[...TUPLES, ...MASKS, ...NAT, ...ZONES],
-  ...['any-nat', 'status', 'mark', 'secmark', 'family', 'output', 'label', 'zero'],
+  ...['any-nat', 'status', 'mark', 'secmark', 'family', 'output', 'label', 'labelmap', 'zero'],
 ];
-const MAKE = [...TUPLES, ...NAT, ...ZONES, 'timeout', 'status', 'mark', 'label-add'];
+const MAKE = [...TUPLES, ...NAT, ...ZONES, 'timeout', 'status', 'mark', 'label-add', 'labelmap'];
 const EXPECTED = ['tuple-src', 'tuple-dst'];
 
 /** Options of each command and table; what is not here is refused. A combination that is absent does not exist. */
@@ -26,11 +26,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'L dying': SHOW,
   'L unconfirmed': SHOW,
   'L expect': ['family', 'output'],
-  'G conntrack': [...TUPLES, 'id', 'output', 'label'],
+  'G conntrack': [...TUPLES, 'id', 'output', 'label', 'labelmap'],
   'G expect': ['src', 'dst', 'protonum'],
   'D conntrack': [
     ...[...TUPLES, ...MASKS, ...NAT, ...ZONES],
-    ...['timeout', 'status', 'mark', 'id', 'family', 'output', 'label'],
+    ...['timeout', 'status', 'mark', 'id', 'family', 'output', 'label', 'labelmap'],
   ],
   'D expect': ['src', 'dst', 'protonum'],
   'I conntrack': MAKE,
@@ -38,11 +38,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'A conntrack': MAKE,
   'U conntrack': [
     ...[...TUPLES, ...MASKS, ...NAT],
-    ...['timeout', 'status', 'mark', 'id', 'family', 'output', 'label', 'label-add', 'label-del'],
+    ...['timeout', 'status', 'mark', 'id', 'family', 'output', 'label', 'label-add', 'label-del', 'labelmap'],
   ],
   'E conntrack': [
     ...[...TUPLES, ...MASKS, ...NAT, ...ZONES],
-    ...['any-nat', 'mark', 'secmark', 'family', 'output', 'label', 'event-mask', 'buffer-size'],
+    ...['any-nat', 'mark', 'secmark', 'family', 'output', 'label', 'labelmap', 'event-mask', 'buffer-size'],
   ],
   'E expect': ['output'],
   'F conntrack': ['family'],
@@ -69,8 +69,17 @@ const NEEDED: Readonly<Record<string, readonly string[]>> = {
 const PROTOCOL_ONLY: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^(tuple|mask)-(port|key)-/, ['I expect', 'G expect', 'D expect']],
   [/^(orig|reply)-vtag$|^role$/, ['I conntrack', 'A conntrack', 'U conntrack']],
-  [/^icmp(v6)?-/, ['L', 'G', 'D', 'I', 'A', 'U', 'E'].map((letter) => `${letter} conntrack`)],
+  [/^icmp(v6)?-|^state$/, Object.keys(ALLOWED).filter((key) => !key.endsWith(' expect'))],
 ];
+
+/** Every option that goes with a command, those of protocols too; undefined if there is no such command. */
+export function allowedOptions(letter: CommandLetter, table: string): readonly string[] | undefined {
+  const key = `${letter} ${table}`;
+  const allowed = ALLOWED[key];
+  if (allowed === undefined || !allowed.includes('protonum')) return allowed;
+  const ofProtocols = protocolOptions().filter((name) => goesWith(name, key));
+  return [...new Set([...allowed, ...ofProtocols])];
+}
 
 const needs = (name: string, why: string): ParameterError =>
   new ParameterError(`${spelled(name)}: it is missing: ${why}`);
@@ -114,8 +123,12 @@ function noSuchCommand(command: string, letter: CommandLetter, table: TableName)
 function isOfProtocol(name: string, { letter, table, protocol }: Judged): boolean {
   if (protocol === undefined || !protocolSpec(protocol).options.some((spec) => spec.name === name))
     return false;
-  const only = PROTOCOL_ONLY.find(([pattern]) => pattern.test(name))?.[1];
-  return only === undefined || only.includes(`${letter} ${table}`);
+  return goesWith(name, `${letter} ${table}`);
+}
+
+function goesWith(protocolOption: string, key: string): boolean {
+  const only = PROTOCOL_ONLY.find(([pattern]) => pattern.test(protocolOption))?.[1];
+  return only === undefined || only.includes(key);
 }
 
 function judgeMasks({ table, given }: Judged): void {
@@ -130,7 +143,9 @@ function judgeMasks({ table, given }: Judged): void {
 /** The counters of all flows go to zero, also of those that a filter would hide. */
 function judgeZero(given: ReadonlySet<string>): void {
   if (!given.has('zero')) return;
-  const filter = [...given].find((name) => !['zero', 'family', 'output', 'nat-range'].includes(name));
+  const filter = [...given].find(
+    (name) => !['zero', 'family', 'output', 'labelmap', 'nat-range'].includes(name),
+  );
   if (filter === undefined) return;
   throw new ParameterError(
     `${spelled(filter)}: it does not go with -z (zero), which takes the counters of all flows: leave one out`,

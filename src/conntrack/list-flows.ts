@@ -7,10 +7,11 @@ import type { Memory } from '../flow/record.js';
 import { usesPorts } from '../flow/tuple.js';
 import type { DumpFilter, DumpList, DumpTuple } from '../kernel/dump-request.js';
 import { Dumper } from '../kernel/dumper.js';
-import { CTA_TIMEOUT } from '../kernel/enums.js';
+import { CTA_PROTOINFO, CTA_TIMEOUT } from '../kernel/enums.js';
 import { EXIT_OK, EXIT_OTHER, OperationError } from './errors.js';
 import { FlowChange } from './flow-change.js';
 import { FlowMatch, statusOf } from './flow-match.js';
+import { requestChange } from './flow-protoinfo.js';
 import { Printer } from './printer.js';
 import type { Run } from './run.js';
 import type { Settings, TupleSettings } from './settings.js';
@@ -142,7 +143,7 @@ export function updateFlows(run: Run, settings: Settings): number {
     if (attributes === 0) return;
     // Such a flow's timeout cannot be changed, and the kernel would change the rest and then refuse.
     const isFixed = (attributes & (1 << CTA_TIMEOUT)) !== 0 && (statusOf(m, at) & IPS_FIXED_TIMEOUT) !== 0;
-    const errno = isFixed ? EPERM : run.injector.change(change.m, 0, attributes);
+    const errno = isFixed ? EPERM : send(run, change, attributes);
     if (errno === ENOENT) return;
     if (errno !== 0) {
       failed++;
@@ -161,6 +162,12 @@ export function updateFlows(run: Run, settings: Settings): number {
   printer.end();
   run.summary(printer.count, 'flow entries', 'updated');
   return failed === 0 && (printer.count > 0 || run.isQuiet) ? EXIT_OK : EXIT_OTHER;
+}
+
+function send(run: Run, change: FlowChange, attributes: number): number {
+  const { m, protoinfo } = change;
+  if ((attributes & (1 << CTA_PROTOINFO)) === 0) return run.injector.change(m, 0, attributes);
+  return requestChange(run.requester, m, attributes, protoinfo);
 }
 
 /** The error of a request that the kernel refused. */

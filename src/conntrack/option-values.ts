@@ -86,12 +86,14 @@ const translated =
 function labelBits(settings: Settings, written: string, value: string, before?: Uint8Array): Uint8Array {
   const { labelMap } = settings;
   if (labelMap === undefined) {
-    throw new ParameterError(`${written}: no label has a name: list them in ${LABELS_FILE}, as "1 name"`);
+    throw new ParameterError(
+      `${written}: no label has a name: list them in ${LABELS_FILE} or another --labelmap, as "1 name"`,
+    );
   }
   const bits = before === undefined ? new Uint8Array(16) : Uint8Array.from(before);
   for (const name of value.split(',')) {
     const bit = labelMap.bit(name);
-    if (bit === undefined) V.refuse(written, name, `a label of ${LABELS_FILE}`);
+    if (bit === undefined) V.refuse(written, name, `a label of ${labelMap.file}`);
     bits[bit >>> 3] |= 1 << (bit & 7);
   }
   return bits;
@@ -162,6 +164,7 @@ const APPLY: Readonly<Record<string, Apply>> = {
   'label-add': (settings, written, value) => {
     settings.labelsAdded = labelBits(settings, written, value, settings.labelsAdded);
   },
+  labelmap: () => undefined, // read before all values: they name labels of it
   'event-mask': (settings, written, value) => {
     for (const word of V.words(written, value, EVENT_WORDS)) {
       settings.events |= EVENT_BITS[EVENT_WORDS.indexOf(word)];

@@ -62,6 +62,7 @@ export const GENERAL_OPTIONS: readonly OptionSpec[] = [
   option('label', 'l', 'required'),
   option('label-add', undefined, 'required'),
   option('label-del', undefined, 'optional'),
+  option('labelmap', undefined, 'required'),
   option('src-nat', 'n', 'optional'),
   option('dst-nat', 'g', 'optional'),
   option('any-nat', 'j', 'optional'),

@@ -1,7 +1,7 @@
 /** Words to settings: reads the options in order, judges them, and reads their values. */
 import { ParameterError } from './errors.js';
 import { type Given, OptionReader } from './getopt.js';
-import { readLabelMap } from './labels.js';
+import { readLabelMap, readNamedLabelMap } from './labels.js';
 import { judge, TABLES, type TableName } from './legality.js';
 import { applyOption } from './option-values.js';
 import {
@@ -82,10 +82,9 @@ export function parseCommand(words: readonly string[]): Settings {
   const settings = newSettings(line.letter, line.table, given);
   if (line.protocol !== undefined) settings.protocol = line.protocol;
   // Labels are looked up by name, so their file is read before any value.
-  if (given.has('label') || given.has('label-add') || given.has('label-del')) {
-    const map = readLabelMap();
-    if (map !== undefined) settings.labelMap = map;
-  }
+  const file = line.options.find(({ spec }) => spec.name === 'labelmap');
+  if (file !== undefined) settings.labelMap = readNamedLabelMap(file.written, file.value ?? '');
+  else if (given.has('label') || given.has('label-add') || given.has('label-del')) knowLabels(settings);
   for (const { spec, written, value } of line.options) applyOption(settings, spec.name, written, value);
   // An address with a length counts as --mask-src: it goes where that goes.
   for (const [name, bytes] of [
@@ -95,9 +94,11 @@ export function parseCommand(words: readonly string[]): Settings {
     if (bytes !== undefined) given.add(name);
   }
   judge({ letter: line.letter, table: line.table, given, protocol: line.protocol });
-  if (settings.output.hasLabels && settings.labelMap === undefined) {
-    const map = readLabelMap();
-    if (map !== undefined) settings.labelMap = map;
-  }
+  if (settings.output.hasLabels && settings.labelMap === undefined) knowLabels(settings);
   return settings;
+}
+
+function knowLabels(settings: Settings): void {
+  const map = readLabelMap();
+  if (map !== undefined) settings.labelMap = map;
 }

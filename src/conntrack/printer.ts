@@ -6,7 +6,7 @@ import type { Run } from './run.js';
 import type { OutputSettings, Settings } from './settings.js';
 import { ascii, type TextBuffer } from './text-buffer.js';
 import { writeSave } from './write-save.js';
-import { SEEN_IN_DUMP, TextWriter } from './write-text.js';
+import { eventTime, SEEN_IN_DUMP, TextWriter } from './write-text.js';
 import { XML_HEAD, XML_TAIL, XmlWriter } from './write-xml.js';
 
 /** Kinds of events as text, XML and commands tell them. */
@@ -66,11 +66,12 @@ export class Printer {
     if (this.#output.isXml) this.#xml.flow(m, at, seen, EVENT_XML[kind]);
     else if (this.#output.isSave) writeSave(out, m, at, EVENT_COMMAND[kind]);
     else {
-      if (this.#output.hasTimestamp) this.#stamp();
+      if (this.#output.hasTimestamp) this.#stamp(eventTime(m, at) ?? this.#text.now);
       out.put(EVENT_TEXT[kind]);
       this.#text.flow(m, at, seen);
     }
-    if (portId !== 0) {
+    // A document of XML has no room for it.
+    if (portId !== 0 && !this.#output.isXml) {
       out.text(' [USERSPACE] portid=');
       out.u32(portId);
       const name = this.#processes.of(portId, performance.now());
@@ -84,8 +85,7 @@ export class Printer {
   }
 
   /** "[seconds.microseconds]", a tab. */
-  #stamp(): void {
-    const now = this.#text.now;
+  #stamp(now: number): void {
     const seconds = Math.floor(now);
     const micro = Math.floor((now - seconds) * MICROSECONDS);
     this.#out.text(`[${seconds}.${String(micro).padStart(6, '0')}]\t`);

@@ -102,6 +102,10 @@ const SPECS: ReadonlyMap<number, ProtocolSpec> = new Map([
 /** What this protocol adds to the command line; a protocol without ports adds nothing. */
 export const protocolSpec = (protocol: number): ProtocolSpec => SPECS.get(protocol) ?? NONE;
 
+/** Names of all options that protocols add. */
+export const protocolOptions = (): string[] =>
+  [...SPECS.values()].flatMap(({ options }) => options.map(({ name }) => name));
+
 /** Protocols that have an option of this name, in words. */
 export function protocolsWith(optionName: string): string[] {
   const has = ({ options }: ProtocolSpec) =>

@@ -1,22 +1,17 @@
 /** -I, -A and -G: requests about one flow that the command line names wholly. */
 import { EEXIST, EINVAL, ENOENT } from '../../native/libc.js';
-import { IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_TCP, IPS_CONFIRMED } from '../flow/conntrack-enums.js';
+import { IPS_CONFIRMED } from '../flow/conntrack-enums.js';
 import type { AttributeWriter } from '../kernel/attribute-writer.js';
 import * as E from '../kernel/enums.js';
 import { EXIT_OK, EXIT_OTHER, OperationError, ParameterError } from './errors.js';
 import { FlowMatch } from './flow-match.js';
 import { refused } from './list-flows.js';
 import { Printer } from './printer.js';
+import { writeProtoinfo } from './protoinfo-attributes.js';
 import type { Run } from './run.js';
 import type { Settings } from './settings.js';
 import { familyOf, flowTuples, writeTuple } from './tuple-attributes.js';
 import type { Translation } from './values.js';
-
-/**
- * IP_CT_TCP_FLAG_SACK_PERM and _BE_LIBERAL, linux/netfilter/nf_conntrack_tcp.h: nobody told the kernel the windows of a
- * flow that is made by hand, and without these it would drop the flow's packets.
- */
-const TCP_FLAGS = 0x0a;
 
 function tuplesOf(settings: Settings) {
   const tuples = flowTuples(settings);
@@ -37,7 +32,7 @@ export function createFlow(run: Run, settings: Settings): number {
   writeTuple(out, E.CTA_TUPLE_ORIG, original, settings.originalZone);
   writeTuple(out, E.CTA_TUPLE_REPLY, reply, settings.replyZone);
   out.u32(E.CTA_STATUS, (settings.status?.set ?? 0) | IPS_CONFIRMED);
-  writeProtoinfo(out, settings);
+  writeProtoinfo(out, settings.protocol ?? 0, settings);
   writeNat(out, E.CTA_NAT_SRC, settings.sourceNat);
   out.u32(E.CTA_TIMEOUT, settings.timeout ?? 0);
   if (settings.mark !== undefined) out.u32(E.CTA_MARK, settings.mark.value);
@@ -71,33 +66,6 @@ function writeNat(out: AttributeWriter, type: number, to: Translation | undefine
       out.u16(E.CTA_PROTONAT_PORT_MIN, port);
       out.u16(E.CTA_PROTONAT_PORT_MAX, port);
     });
-  });
-}
-
-function writeProtoinfo(out: AttributeWriter, settings: Settings): void {
-  const { protocol, state } = settings;
-  if (state === undefined) return;
-  out.nest(E.CTA_PROTOINFO, () => {
-    if (protocol === IPPROTO_TCP) {
-      out.nest(E.CTA_PROTOINFO_TCP, () => {
-        const flags = Uint8Array.of(TCP_FLAGS, TCP_FLAGS);
-        out.u8(E.CTA_PROTOINFO_TCP_STATE, state);
-        out.data(E.CTA_PROTOINFO_TCP_FLAGS_ORIGINAL, flags);
-        out.data(E.CTA_PROTOINFO_TCP_FLAGS_REPLY, flags);
-      });
-    } else if (protocol === IPPROTO_SCTP) {
-      out.nest(E.CTA_PROTOINFO_SCTP, () => {
-        out.u8(E.CTA_PROTOINFO_SCTP_STATE, state);
-        // Tags stand in the packets' order in the kernel, and conntrack(8) has always taken and shown their bytes as they are.
-        out.hostU32(E.CTA_PROTOINFO_SCTP_VTAG_ORIGINAL, settings.vtagOriginal ?? 0);
-        out.hostU32(E.CTA_PROTOINFO_SCTP_VTAG_REPLY, settings.vtagReply ?? 0);
-      });
-    } else if (protocol === IPPROTO_DCCP) {
-      out.nest(E.CTA_PROTOINFO_DCCP, () => {
-        out.u8(E.CTA_PROTOINFO_DCCP_STATE, state);
-        out.u8(E.CTA_PROTOINFO_DCCP_ROLE, settings.isServer === true ? 1 : 0);
-      });
-    }
   });
 }
 

@@ -22,6 +22,7 @@ import {
 import * as R from '../flow/record.js';
 import { usesIcmp, usesPorts } from '../flow/tuple.js';
 import { statusOf } from './flow-match.js';
+import { tagAsStored } from './flow-protoinfo.js';
 import type { TextBuffer } from './text-buffer.js';
 
 const STATUS_WORDS: readonly (readonly [number, string])[] = [
@@ -66,10 +67,6 @@ export function writeSave(out: TextBuffer, m: R.Memory, at: number, letter: stri
   writeLayer4(out, m, at, addr, protocol);
 }
 
-/** A tag's bytes as they stand in the kernel, read as a number of this machine: what -I takes again. */
-const asStored = (tag: number): number =>
-  ((tag << 24) | ((tag & 0xff00) << 8) | ((tag >>> 8) & 0xff00) | (tag >>> 24)) >>> 0;
-
 function writeLayer4(out: TextBuffer, m: R.Memory, at: number, addr: number, protocol: number): void {
   const { u8, u32 } = m;
   const original = at + R.OFF_ORIG_L4;
@@ -96,7 +93,7 @@ function writeLayer4(out: TextBuffer, m: R.Memory, at: number, addr: number, pro
   if (state !== undefined) out.text(` --state ${state}`);
   const vtags = protocol === IPPROTO_SCTP ? R.findPart(m, at, R.PART_SCTP_VTAGS) : -1;
   if (vtags >= 0) {
-    const [first, second] = [u32[(vtags + 4) >>> 2], u32[(vtags + 8) >>> 2]].map(asStored);
+    const [first, second] = [u32[(vtags + 4) >>> 2], u32[(vtags + 8) >>> 2]].map(tagAsStored);
     out.text(` --orig-vtag ${first} --reply-vtag ${second}`);
   }
   if (protocol === IPPROTO_DCCP) {

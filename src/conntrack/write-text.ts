@@ -89,6 +89,14 @@ export function clockText(seconds: number): string {
   return `${day} ${months[date.getMonth()]} ${dayOfMonth} ${time} ${date.getFullYear()}`;
 }
 
+/** When the kernel says that the event was, in seconds since 1970: Linux 6.14 with nf_conntrack_timestamp. */
+export function eventTime(m: R.Memory, at: number): number | undefined {
+  const part = R.findPart(m, at, R.PART_TIMESTAMP_EVENT);
+  if (part < 0) return undefined;
+  const w = (part + 4) >>> 2;
+  return (m.u32[w + 1] * TWO_TO_32 + m.u32[w]) / NS_PER_S;
+}
+
 /** Writes lines into a buffer; one for a run of the command. */
 export class TextWriter {
   /** Now, in seconds since 1970: a flow with a start shows its age. Set it from time to time. */

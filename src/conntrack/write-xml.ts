@@ -14,6 +14,7 @@ import { statusOf } from './flow-match.js';
 import type { LabelMap } from './labels.js';
 import type { OutputSettings } from './settings.js';
 import type { TextBuffer } from './text-buffer.js';
+import { eventTime } from './write-text.js';
 
 export const XML_HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<conntrack>\n';
 export const XML_TAIL = '</conntrack>\n';
@@ -44,7 +45,9 @@ export class XmlWriter {
     const [source, l4] = [R.offReplySrc(addr), R.offReplyL4(addr)];
     this.#direction(m, at, 'reply', source, l4, R.PART_COUNTERS_REPLY, R.ZONE_REPLY);
     this.#independent(m, at, addr, seen);
-    if (this.#output.hasTimestamp && type !== undefined) this.#when();
+    // Outside of all directions: so it has always been.
+    this.#text(m, at, R.PART_HELPER, 'helper');
+    if (this.#output.hasTimestamp && type !== undefined) this.#when(eventTime(m, at) ?? this.now);
     out.text('</flow>');
   }
 
@@ -111,16 +114,9 @@ export class XmlWriter {
       const list = names.map((name) => `<label>${escapeXml(name)}</label>`);
       if (list.length > 0) tag('labels', list.join(''));
     }
-    const text = (type: number, name: string) => {
-      const part = R.findPart(m, at, type);
-      if (part < 0) return;
-      const bytes = u8.subarray(part + 4, part + 4 + m.u16[(part >>> 1) + 1]);
-      tag(name, escapeXml(new TextDecoder().decode(bytes)));
-    };
-    text(R.PART_SECCTX, 'secctx');
+    this.#text(m, at, R.PART_SECCTX, 'secctx');
     const zone = m.u16[(at + R.OFF_ZONE) >>> 1];
     if (zone !== 0 && R.zoneDirectionOf(m, at) === R.ZONE_BOTH) tag('zone', zone);
-    text(R.PART_HELPER, 'helper');
     const use = R.findPart(m, at, R.PART_USE);
     if (use >= 0) tag('use', u32[(use + 4) >>> 2]);
     if ((u8[at + R.OFF_HAS] & R.HAS_ID) !== 0) tag('id', u32[(at + R.OFF_ID) >>> 2]);
@@ -128,6 +124,14 @@ export class XmlWriter {
     if ((seen & SEEN_STATUS) !== 0 && (status & IPS_SEEN_REPLY) === 0) out.text('<unreplied/>');
     this.#times(m, at);
     out.text('</meta>');
+  }
+
+  /** A part that is text. */
+  #text(m: R.Memory, at: number, type: number, name: string): void {
+    const part = R.findPart(m, at, type);
+    if (part < 0) return;
+    const bytes = m.u8.subarray(part + 4, part + 4 + m.u16[(part >>> 1) + 1]);
+    this.#out.text(`<${name}>${escapeXml(new TextDecoder().decode(bytes))}</${name}>`);
   }
 
   #times(m: R.Memory, at: number): void {
@@ -146,8 +150,8 @@ export class XmlWriter {
     this.#out.text(`<deltatime>${end > start ? (end - start) / NS_PER_S : 0n}</deltatime>`);
   }
 
-  #when(): void {
-    const date = new Date(this.now * 1000);
+  #when(seconds: number): void {
+    const date = new Date(seconds * 1000);
     const tag = (name: string, value: number) => `<${name}>${value}</${name}>`;
     const time = tag('hour', date.getHours()) + tag('min', date.getMinutes()) + tag('sec', date.getSeconds());
     const day = tag('wday', date.getDay() + 1) + tag('day', date.getDate());

@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { ControlError } from '../../control/backend.js';
 import { type CommandContext, EXIT_OK } from '../context.js';
 import { type TableOptions, whereOf, withTable } from '../flow-query.js';
-import { atMost, choice, u16 } from '../options.js';
+import { atMost, choice, helperName, u16 } from '../options.js';
 import { grouped } from '../terminal.js';
 
 const FORMATS = ['table', 'conntrack', 'json'] as const;
@@ -13,7 +13,6 @@ const EVENTS_MAX = 1_000_000_000;
 /** Of an expectation's timeout, which has 16 bits. Seconds. */
 const TIMEOUT_MAX_S = 0xffff;
 const CLASS_MAX = 255;
-const HELPER_NAME_MAX = 15;
 /** NF_CT_EXPECT_PERMANENT, linux/netfilter/nf_conntrack_common.h. */
 const PERMANENT = 1;
 
@@ -97,7 +96,7 @@ function addChanges(expectations: Command, context: CommandContext): void {
     .requiredOption('--master <flow>', "the flow that expects it: 'tcp 10.1.0.7:40000 10.2.0.9:21'")
     .option('--timeout <time>', '30s, 5m')
     .option('--class <class>', "one of its helper's classes", atMostFromZero)
-    .option('--helper <name>', 'helper of the expected flow')
+    .option('--helper <name>', 'helper of the expected flow', helperName)
     .option('-w, --zone <zone>', 'zone of its master', u16('zone'))
     .option('--permanent', 'it stays when it was met')
     .addHelpText('after', CREATE_EXAMPLES)
@@ -121,8 +120,7 @@ function atMostFromZero(text: string): number {
 
 async function rowsOf(context: CommandContext, options: Options) {
   const rows = await import('../expectation-rows.js');
-  const where = await whereOf(options.where);
-  rows.checkFields(where);
+  const where = await whereOf(options.where, rows.EXPECTATION_SCOPE);
   return rows.expectationRows(context, options, where);
 }
 
@@ -174,9 +172,6 @@ async function create(context: CommandContext, words: string[], options: CreateO
     refuse('--timeout', options.timeout ?? '', `a time from 1s to ${TIMEOUT_MAX_S}s`);
   }
   const { helper, zone } = options;
-  if (helper !== undefined && (helper === '' || helper.length > HELPER_NAME_MAX)) {
-    refuse('--helper', helper, 'the name of a helper, such as ftp');
-  }
   let master: ReturnType<typeof tuple>;
   try {
     master = tuple(options.master.trim().split(/\s+/));
@@ -258,9 +253,8 @@ interface WatchOptions {
 }
 
 async function watch(context: CommandContext, options: WatchOptions): Promise<void> {
-  const { checkFields, expectationLine, holds } = await import('../expectation-rows.js');
-  const where = await whereOf(options.where);
-  checkFields(where);
+  const { EXPECTATION_SCOPE, expectationLine, holds } = await import('../expectation-rows.js');
+  const where = await whereOf(options.where, EXPECTATION_SCOPE);
   if (where?.needsOwner) {
     throw new ControlError('invalid', '--where: an event does not say whose it is: leave owner and node out');
   }

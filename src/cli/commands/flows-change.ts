@@ -14,7 +14,7 @@ import {
   withFilter,
   withTable,
 } from '../flow-query.js';
-import { u16 } from '../options.js';
+import { helperName, u16 } from '../options.js';
 import { grouped } from '../terminal.js';
 
 /** No such flow; and what could not be done of much. */
@@ -90,7 +90,7 @@ export function addFlowChanges(flows: Command, context: CommandContext): void {
     .option('-m, --mark <mark>', 'value, or value/mask')
     .option('-w, --zone <zone>', 'conntrack zone', u16('zone'))
     .option('--label <labels>', 'numbers of labels, with commas between')
-    .option('--helper <name>', 'ftp, sip, ...')
+    .option('--helper <name>', 'ftp, sip, ...', helperName)
     .option('--icmp-type <type>', 'of ICMP: 8 or, in IPv6, 128 unless given', u8('type'))
     .option('--icmp-code <code>', 'of ICMP', u8('code'))
     .option('--icmp-id <id>', 'of ICMP', u16('id'))

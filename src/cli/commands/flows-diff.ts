@@ -6,6 +6,7 @@ import type { StatusReport } from '../../control/messages.js';
 import type { CommandContext } from '../context.js';
 import type { Comparison } from '../flow-comparison.js';
 import { whereOf, withWhere } from '../flow-query.js';
+import { socketPath } from '../options.js';
 import { pause } from '../screen.js';
 import { grouped } from '../terminal.js';
 
@@ -42,7 +43,7 @@ export function addFlowsDiff(flows: Command, context: CommandContext): void {
   withWhere(flows.command('diff'))
     .description('what differs between this node and a peer')
     .argument('<peer>', "the peer's name: conntwin status lists them")
-    .option('--peer-socket <path>', "control socket of the peer's daemon, brought here by ssh -L")
+    .option('--peer-socket <path>', "control socket of the peer's daemon, brought here by ssh -L", socketPath)
     .addHelpText('after', EXAMPLES)
     .action((peer: string, options: Options) => diff(context, peer, options));
 }

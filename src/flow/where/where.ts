@@ -57,6 +57,14 @@ const COMPARISONS: Readonly<Record<Sign, (a: number, b: number) => boolean>> = {
   '>=': (a, b) => a >= b,
 };
 
+/** What an expression is asked of, where that has not all fields of a flow. */
+export interface WhereScope {
+  /** With its article: "an expectation". */
+  readonly what: string;
+  /** Names of the fields that it has. */
+  readonly fields: readonly string[];
+}
+
 /** An expression, ready to be asked. The constructor throws WhereError, which says where it is wrong. */
 export class Where {
   readonly text: string;
@@ -73,8 +81,8 @@ export class Where {
   readonly needsOwner: boolean;
   readonly #test: Test;
 
-  constructor(text: string) {
-    const compiler = new Compiler(text);
+  constructor(text: string, scope?: WhereScope) {
+    const compiler = new Compiler(text, scope);
     const expression = parseExpression(text);
     this.text = text;
     this.#test = compiler.test(expression);
@@ -95,9 +103,11 @@ class Compiler {
   readonly shownFields = new Set<string>();
   needsOwner = false;
   readonly #text: string;
+  readonly #scope: WhereScope | undefined;
 
-  constructor(text: string) {
+  constructor(text: string, scope: WhereScope | undefined) {
     this.#text = text;
+    this.#scope = scope;
   }
 
   test(expression: Expression): Test {
@@ -119,10 +129,24 @@ class Compiler {
     throw new WhereError(this.#text, token.index, problem);
   }
 
+  /** The names, with aliases, of the fields that there are. */
+  #names(): string[] {
+    const scope = this.#scope;
+    return fieldNames().filter((name) => scope?.fields.includes(fieldNamed(name)?.name ?? name) ?? true);
+  }
+
+  /** Fails at a field that what is asked does not have. */
+  #mustHave(name: string, token: Token): void {
+    const scope = this.#scope;
+    if (scope === undefined || scope.fields.includes(name)) return;
+    this.#fail(token, `${scope.what} has no ${name}, but ${this.#names().join(', ')}`);
+  }
+
   /** A word that stands alone: a status, or whose it is. */
   #flag(token: Token): Test {
     const owner = OWNER_WORDS.indexOf(token.text.toLowerCase() as (typeof OWNER_WORDS)[number]);
     this.fields.add(owner > 0 ? 'owner' : 'status');
+    if (owner <= 0 && statusWord(token.text) !== undefined) this.#mustHave('status', token);
     if (owner > 0) {
       this.needsOwner = true;
       return (_m, _at, _addr, about) => about.owner === owner;
@@ -131,7 +155,8 @@ class Compiler {
     if (fieldNamed(token.text) !== undefined) {
       this.#fail(token, `"${token.text}" is a field: a sign and a value are wanted behind it`);
     }
-    const known = [...statusWords(), ...OWNER_WORDS.slice(1), ...fieldNames()];
+    const flags = this.#scope === undefined ? statusWords() : [];
+    const known = [...flags, ...OWNER_WORDS.slice(1), ...this.#names()];
     this.#fail(token, `"${token.text}" is no field and no status${suggestion(token.text, known)}`);
   }
 
@@ -139,10 +164,11 @@ class Compiler {
     const { field: token, sign } = expression;
     const field = fieldNamed(token.text);
     if (field === undefined) {
-      const names = fieldNames();
+      const names = this.#names();
       const hint = suggestion(token.text, names) || `, but ${names.join(', ')}`;
       this.#fail(token, `"${token.text}" is no field${hint}`);
     }
+    this.#mustHave(field.name, token);
     this.fields.add(field.name);
     if (field.isShown) this.shownFields.add(field.name);
     if (field.name === 'owner' || field.kind === 'node') this.needsOwner = true;

@@ -21,8 +21,16 @@ const MASKED: readonly (readonly [RegExp, string])[] = [
   [/<deltatime>\d+<\/deltatime>/g, '<deltatime>N</deltatime>'],
   [/\[(start|stop)=[^\]]*\]/g, '[$1=N]'],
   [/<timestamp>.*?<\/timestamp>/g, '<timestamp>N</timestamp>'],
+  [/<when>.*?<\/when>/g, '<when>N</when>'],
+  [/^\[\d+\.\d+ *\]\t/g, '[N]\t'],
+  [/portid=\d+( progname=\S+)?/g, 'portid=N'],
 ];
-const TIMEOUTS = [/^((?:ipv[46] +\d+ )?[a-z0-9]+ +\d+ )(\d+) /, /(-t )(\d+) /, /(<timeout>)(\d+)</];
+const TIMEOUTS = [
+  /^()(\d+) proto=/,
+  /^((?:ipv[46] +\d+ )?[a-z0-9]+ +\d+ )(\d+) /,
+  /(-t )(\d+) /,
+  /(<timeout>)(\d+)</,
+];
 
 interface Line {
   readonly text: string;

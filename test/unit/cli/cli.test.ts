@@ -491,8 +491,11 @@ describe('flows', () => {
 describe('expectations refuse what makes no sense, and name it', () => {
   const MASTER = ['--master', 'tcp 10.1.0.7:40000 10.2.0.9:21'];
   const cases: [string[], string][] = [
-    [['list', '--where', 'bytes>5'], '--where: an expectation has no bytes'],
-    [['list', '--where', 'assured'], '--where: an expectation has no status'],
+    [
+      ['list', '--where', 'bytes>5'],
+      'column 1: an expectation has no bytes, but proto, protocol, family, orig.src',
+    ],
+    [['list', '--where', 'assured'], 'column 1: an expectation has no status, but proto'],
     [['list', '--where', 'dport=x'], '--where: column 7'],
     [['list', '--node', 'fw2'], '--node'],
     [['list', '-o', 'xml'], '--output'],
@@ -505,7 +508,10 @@ describe('expectations refuse what makes no sense, and name it', () => {
     [['create', 'tcp', 'any', '10.0.0.1:5', ...MASTER, '--timeout', '2d'], '--timeout: "2d"'],
     [['create', 'tcp', 'any', '10.0.0.1:5', ...MASTER, '--class', '256'], '--class'],
     [['create', 'tcp', 'any', '10.0.0.1:5', ...MASTER, '--zone', 'x'], '--zone'],
-    [['create', 'tcp', 'any', '10.0.0.1:5', ...MASTER, '--helper', 'x'.repeat(9000)], '--helper: "xxx'],
+    [
+      ['create', 'tcp', 'any', '10.0.0.1:5', ...MASTER, '--helper', 'x'.repeat(9000)],
+      "'--helper <name>' argument 'xxx",
+    ],
     [['create', 'tcp', '10.0.0.0/40', '10.0.0.1:5', ...MASTER], '"10.0.0.0/40"'],
     [['delete'], 'or say --all'],
     [['delete', '--all', '--where', 'dport=5'], 'leave one of them out'],
@@ -567,7 +573,7 @@ describe('flows get, create, update, delete and watch refuse what makes no sense
     [`create tcp 10.0.0.1:1 10.0.0.2:2 --timeout ${'9'.repeat(90_000)}`, '--timeout: "999'],
     ['create tcp 10.0.0.1:1 10.0.0.2:2 --mark 0x1/', '--mark: "0x1/"'],
     ['create tcp 10.0.0.1:1 10.0.0.2:2 --label 128', '--label: "128"'],
-    [`create tcp 10.0.0.1:1 10.0.0.2:2 --helper ${LONG}`, '--helper: "xxx'],
+    [`create tcp 10.0.0.1:1 10.0.0.2:2 --helper ${LONG}`, "'--helper <name>' argument 'xxx"],
     ['create icmp 10.0.0.1 10.0.0.2 --icmp-type 256', '--icmp-type'],
     ['create icmp 10.0.0.1 10.0.0.2 --icmp-code x', '--icmp-code'],
     ['create icmp 10.0.0.1 10.0.0.2 --icmp-id 65536', '--icmp-id'],

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parseCommand } from '../../../src/conntrack/parse.js';
 import { splitWords } from '../../../src/conntrack/split-words.js';
@@ -40,6 +43,13 @@ describe('words', () => {
     expect(parse('-L -p tcp -p udp --sport 10').protocol).toBe(IPPROTO_UDP);
   });
 
+  test("a protocol's options go with every table of flows, and with expectations where they have a meaning", () => {
+    expect(parse('-L dying -p icmp --icmp-type 8').icmpType).toBe(8);
+    expect(parse('-L unconfirmed -p tcp --state ESTABLISHED').state).toBe(3);
+    expect(() => parse('-G expect -p tcp --state ESTABLISHED')).toThrow(/^--state: it does not go with -G/);
+    expect(() => parse('-L -p tcp --tuple-port-src 5')).toThrow(/^--tuple-port-src: it does not go with -L/);
+  });
+
   test('an optional value may be left out, glued on, or follow', () => {
     expect(parse('-L -n').sourceNat).toEqual({});
     expect(parse('-L -n -p tcp').sourceNat).toEqual({});
@@ -74,6 +84,22 @@ describe('words', () => {
 });
 
 describe('values', () => {
+  test('labels have the names of the file that --labelmap names, wherever it stands', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'ct-labels-'));
+    const file = join(directory, 'labels.conf');
+    try {
+      writeFileSync(file, '# number and name\n9 nine\n200 too-high\n');
+      for (const line of [`-L -l nine --labelmap ${file}`, `-L --labelmap=${file} -l nine`]) {
+        expect(parse(line).labels?.[1]).toBe(2);
+      }
+      expect(() => parse(`-L -l ten --labelmap ${file}`)).toThrow(`-l: "ten" is not a label of ${file}`);
+      expect(() => parse(`-L -l too-high --labelmap ${file}`)).toThrow(/^-l: /);
+      expect(() => parse(`-L --labelmap ${directory}`)).toThrow(/^--labelmap: .*EISDIR/);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
   test('addresses take a length or a mask, and give the family', () => {
     expect(parse('-L -s 10.1.2.3/12').mask.source).toEqual(Uint8Array.of(255, 240, 0, 0));
     expect(parse('-L -s 10.1.2.3/255.0.255.0').mask.source).toEqual(Uint8Array.of(255, 0, 255, 0));

@@ -119,6 +119,13 @@ test('a flow as XML', () => {
   );
 });
 
+test("a helper's name stands behind all directions, as in conntrack(8)'s XML", () => {
+  const line = written((out) =>
+    new XmlWriter(out, output, undefined).flow(packed(FLOWS.tcp), 0, SEEN_IN_DUMP),
+  );
+  expect(line).toMatch(/<mark>4294967295<\/mark><assured\/><\/meta><helper>ftp<\/helper><\/flow>$/);
+});
+
 describe('numbers and addresses', () => {
   test('every number below 2^32, and beyond', () => {
     const numbers = fc.oneof(fc.nat(0xffff), fc.integer({ min: 0, max: 0xffffffff }));
