@@ -19,13 +19,14 @@ import { EVENTS } from './parts/events.js';
 import { GROWTH } from './parts/growth.js';
 import { IDLE } from './parts/idle.js';
 import { LATENCY } from './parts/latency.js';
+import { MIXED } from './parts/mixed.js';
 import { RATE } from './parts/rate.js';
 import { REPAIR } from './parts/repair.js';
 import { TABLE } from './parts/table.js';
 import { type BenchReport, writePage, writeResults } from './performance-page.js';
 import { reasonOf } from './reasons.js';
 
-const PARTS: readonly Part[] = [EVENTS, TABLE, CONNECTIONS, RATE, LATENCY, BULK, REPAIR, IDLE, GROWTH];
+const PARTS: readonly Part[] = [EVENTS, MIXED, TABLE, CONNECTIONS, RATE, LATENCY, BULK, REPAIR, IDLE, GROWTH];
 const PART_NAMES = PARTS.map(({ name }) => name);
 /** In the quick run nothing is measured of them, unless they are asked for. */
 const FULL_ONLY: readonly string[] = [REPAIR.name, GROWTH.name];

@@ -164,41 +164,46 @@ async function listening(watchers: readonly Watcher[], poke: () => void): Promis
 const [BEGIN, END] = ['10.0.0.66', '10.0.0.77'];
 
 describe('-E', () => {
-  test.each(['', '-o extended,id', '-o xml', '-o save', '-p udp', '-s 10.0.0.0/8 -e NEW,DESTROY'])(
-    'shows what Debian shows: %s',
-    async (line) => {
-      const words = ['-E', ...line.split(' ').filter(Boolean)];
-      // In one namespace, so that both hear the same.
-      const watchers = [
-        new Watcher(twins.debian, ['conntrack', ...words]),
-        new Watcher(twins.debian, twinArgv(words)),
-      ];
-      const act = (command: string) => runDebian(command.split(' '));
-      const blink = (source: string) => {
-        const words = `-p udp -s ${source} -d 192.0.2.9 --sport 9 --dport 9`;
-        act(`-I ${words} -t 100`);
-        act(`-D ${words}`);
-      };
-      await listening(watchers, () => blink('10.0.0.9'));
-      blink(BEGIN);
-      for (const flow of FLOWS) act(flow);
-      act('-U -s 1.2.3.4 -p tcp -m 7');
-      act('-U -s 1.2.3.4 -p udp -t 500');
-      act('-D -s 10.0.0.1');
-      act('-D -f ipv6');
-      act('-D -s 1.2.3.4');
-      blink(END);
-      const isOver = (text: string) => text.split('\n').filter((row) => row.includes(END)).length === 2;
-      await eventually('the last events', WITHIN, () => watchers.every(({ text }) => isOver(text)));
-      expect(await Promise.all(watchers.map((watcher) => watcher.stop()))).toEqual([0, 0]);
-      // They began to listen at different moments.
-      const common = watchers.map(({ text }) => text.slice(text.lastIndexOf(BEGIN)));
-      const debian = { code: 0, stdout: common[0], stderr: '' };
-      common[0] = debianOutcome(words, debian, debian).stdout;
-      expect(common[0].split('\n').length).toBeGreaterThan(5);
-      expect(differenceOf(common[0], common[1])).toBeUndefined();
-    },
-  );
+  test.each([
+    '',
+    '-o extended,id',
+    '-o timestamp',
+    '-o xml',
+    '-o save',
+    '-p udp',
+    '-s 10.0.0.0/8 -e NEW,DESTROY',
+  ])('shows what Debian shows: %s', async (line) => {
+    const words = ['-E', ...line.split(' ').filter(Boolean)];
+    // In one namespace, so that both hear the same.
+    const watchers = [
+      new Watcher(twins.debian, ['conntrack', ...words]),
+      new Watcher(twins.debian, twinArgv(words)),
+    ];
+    const act = (command: string) => runDebian(command.split(' '));
+    const blink = (source: string) => {
+      const words = `-p udp -s ${source} -d 192.0.2.9 --sport 9 --dport 9`;
+      act(`-I ${words} -t 100`);
+      act(`-D ${words}`);
+    };
+    await listening(watchers, () => blink('10.0.0.9'));
+    blink(BEGIN);
+    for (const flow of FLOWS) act(flow);
+    act('-U -s 1.2.3.4 -p tcp -m 7');
+    act('-U -s 1.2.3.4 -p udp -t 500');
+    act('-D -s 10.0.0.1');
+    act('-D -f ipv6');
+    act('-D -s 1.2.3.4');
+    blink(END);
+    const isOver = (text: string) => text.split('\n').filter((row) => row.includes(END)).length === 2;
+    await eventually('the last events', WITHIN, () => watchers.every(({ text }) => isOver(text)));
+    expect(await Promise.all(watchers.map((watcher) => watcher.stop()))).toEqual([0, 0]);
+    // They began to listen at different moments.
+    const common = watchers.map(({ text }) => text.slice(text.lastIndexOf(BEGIN)));
+    const debian = { code: 0, stdout: common[0], stderr: '' };
+    common[0] = debianOutcome(words, debian, debian).stdout;
+    expect(common[0].split('\n').length).toBeGreaterThan(5);
+    expect(differenceOf(common[0], common[1])).toBeUndefined();
+  });
 
   test('under 20,000 events a second nothing is lost', async () => {
     const flows = sized(20_000, 200_000);
