@@ -5,10 +5,11 @@ export const NETLINK_MESSAGE_MAX_BYTES = 8192;
 /** Datagrams read by one recvmmsg. */
 export const EVENT_BATCH = 256;
 /**
- * Longest time that changes of flows wait for each other while they come steadily (400 a second and more); creations do
- * not wait. A TCP connection makes seven events within a few round trips, and each would be a wake-up. Milliseconds.
+ * How long changes of flows wait for each other while they come steadily (400 a second and more), and half as long again
+ * at most; creations do not wait, and take along what waits. A TCP connection makes seven events within a few round trips,
+ * and each would be a wake-up of some 50 us. Milliseconds.
  */
-export const EVENT_HOLD_MS = 2;
+export const EVENT_HOLD_MS = 4;
 /** Time one slice of work may hold the event loop. Milliseconds. */
 export const SLICE_BUDGET_MS = 1;
 /** The same for a promote: a takeover waits for it, and the loop's own round costs it a hundredth less. Milliseconds. */

@@ -12,9 +12,9 @@ const NEW_SPACE = 128;
  * is 16,000 bytes and more, a boxed hash 8,000.
  */
 const LIMITS: HotPathCounts = {
-  create: { systemCalls: 7, frames: 28, frameBytes: 38_000, activeHeapBytes: 3000, backupHeapBytes: 3000 },
-  update: { systemCalls: 7, frames: 28, frameBytes: 38_000, activeHeapBytes: 3000, backupHeapBytes: 3000 },
-  delete: { systemCalls: 7, frames: 16, frameBytes: 21_500, activeHeapBytes: 3000, backupHeapBytes: 3000 },
+  create: { systemCalls: 7, frames: 28, frameBytes: 38_000, activeHeapBytes: 1000, backupHeapBytes: 1500 },
+  update: { systemCalls: 7, frames: 28, frameBytes: 38_000, activeHeapBytes: 1000, backupHeapBytes: 1500 },
+  delete: { systemCalls: 7, frames: 16, frameBytes: 21_500, activeHeapBytes: 1000, backupHeapBytes: 1500 },
 };
 
 let namespace: string;
