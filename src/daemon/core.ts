@@ -381,7 +381,7 @@ export class Core {
       name: 'audit of expectations',
       priority: PRIORITY_BACKGROUND,
       step: (now) => {
-        if (!audit.step(now)) return audit.phase === 'dump' ? 'more' : 'wait';
+        if (!audit.step(now)) return audit.phase === 'settle' || audit.phase === 'pause' ? 'wait' : 'more';
         this.audits.repaired += audit.report.differing;
         this.#expectationsLookMs = this.ports.clock() - startedAt;
         return 'done';

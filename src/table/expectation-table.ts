@@ -47,6 +47,8 @@ interface Holding {
   hi: number;
 }
 
+const NONE: ReadonlyMap<string, ExpectationEntry> = new Map();
+
 export class ExpectationTable {
   /** Entries of all owners. */
   size = 0;
@@ -94,6 +96,11 @@ export class ExpectationTable {
   /** All entries of the owner, ended ones included; the list is the caller's. */
   list(owner: number): ExpectationEntry[] {
     return [...(this.#holdings.get(owner)?.entries.values() ?? [])];
+  }
+
+  /** The same one by one: what is added while it is walked comes too, what is removed does not. */
+  each(owner: number): Iterator<ExpectationEntry> {
+    return (this.#holdings.get(owner)?.entries ?? NONE).values();
   }
 
   /**
