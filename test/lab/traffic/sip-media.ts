@@ -13,6 +13,18 @@ const FIRST_KIND_PORT = 5001;
 export const mediaPort = (kind: Kind, number: number): number =>
   FIRST_PORT + (kind.port - FIRST_KIND_PORT) * PORTS_PER_KIND + 2 * number;
 
+/** Ports of one call to a registered phone, for all phones together, and how many calls of one phone differ in theirs. */
+const PORTS_PER_CALL = 100;
+const CALLS_APART = 20;
+
+/**
+ * The port that a call to a registered phone names on both sides; nothing comes to it. Each call has another one, as
+ * real calls have: where an answer was said again, and came behind the BYE, the kernel goes on expecting its audio, and
+ * its helper then drops what names the same port in another call's flow, for three minutes.
+ */
+export const callPort = (kind: Kind, number: number, call: number): number =>
+  mediaPort(kind, number) + (call % CALLS_APART) * PORTS_PER_CALL;
+
 /** One side's socket for audio. */
 export class SipMedia {
   readonly #socket: Socket;

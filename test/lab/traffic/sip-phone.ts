@@ -128,7 +128,7 @@ export class SipPhone extends Conversation {
   #accept(invite: SipMessage): string {
     this.#heard = 'INVITE';
     const contact = `<sip:${this.number}@${INSIDE4}:${this.#ownPort}>`;
-    return encodeResponse(invite, [['Contact', contact]], encodeSdp(INSIDE4, this.#media.port));
+    return encodeResponse(invite, [['Contact', contact]], encodeSdp(INSIDE4, invite.media?.port ?? 0));
   }
 
   #hangUp(bye: SipMessage, reply: (text: string) => void): void {

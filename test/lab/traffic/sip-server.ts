@@ -3,7 +3,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import { createServer } from 'node:net';
 import { Conversation } from './conversation.js';
 import { INSIDE4, type Kind, OUTSIDE4, SHARED4 } from './kinds.js';
-import { mediaPort, SipMedia } from './sip-media.js';
+import { callPort, mediaPort, SipMedia } from './sip-media.js';
 import { encodeResponse, encodeSdp, encodeSip, SipCutter, SipMessage } from './sip-message.js';
 
 const AGAIN_MS = 300;
@@ -102,15 +102,15 @@ class ServerCall extends Conversation {
   /** Calls the phone from a port that it has never heard of. */
   #ask(method: string): void {
     if (this.#caller === undefined) return;
-    const body = method === 'INVITE' ? encodeSdp(OUTSIDE4, this.#media.port) : '';
-    this.#call = { method, text: this.#encode(method, body) };
+    if (method === 'INVITE') this.#calls++;
+    const audio = encodeSdp(OUTSIDE4, callPort(this.kind, this.number, this.#calls));
+    this.#call = { method, text: this.#encode(method, method === 'INVITE' ? audio : '') };
     this.#callAtMs = 0;
     this.tick(performance.now());
   }
 
   #encode(method: string, body: string): string {
     const own = `${OUTSIDE4}:${this.#caller?.address().port}`;
-    if (method === 'INVITE') this.#calls++;
     return encodeSip(
       `${method} sip:${this.number}@${this.#contact?.address}:${this.#contact?.port} SIP/2.0`,
       [
