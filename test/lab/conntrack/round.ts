@@ -42,7 +42,7 @@ export class Round {
     const kind = { hasZones: random(2) === 0, made: [] };
     const [wantsMaster, wantsTraffic] = [random(3) === 0, random(3) === 0];
     twins.flush();
-    const hasMaster = wantsMaster && twins.makeMaster();
+    const hasMaster = wantsMaster && (await twins.makeMaster());
     if (wantsTraffic) twins.makeTraffic();
     for (let i = 0; i < FLOWS_PER_ROUND && tally.hasRoom; i++) {
       if (!(await this.step({ words: creation(random, kind) }))) return;

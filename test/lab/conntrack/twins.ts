@@ -122,13 +122,14 @@ export class Twins {
   }
 
   /** The control connection of MASTER with the FTP helper, in both; false where the kernel has no such helper. */
-  makeMaster(): boolean {
+  async makeMaster(): Promise<boolean> {
     const m = allocateMemory(MAX_RECORD_BYTES);
-    const protoinfo = { kind: 'tcp', state: 'ESTABLISHED' } as const;
+    const protoinfo = { kind: 'tcp', state: 'SYN_RECV' } as const;
     const status = ['SEEN_REPLY', 'ASSURED'] as const;
     const flow = { family: 'ipv4', protocol: 'tcp', original: MASTER, helper: 'ftp', timeout: 3000 } as const;
     recordFromFlow({ ...flow, protoinfo, status: [...status] }, m, 0);
-    return [this.debian, this.twin].every((name) => {
+    const both = [this.debian, this.twin];
+    const hasHelper = both.every((name) => {
       const injector = inside(name, () => new Injector(new CounterMap()));
       const batch = new KernelBatch(1);
       batch.add(OP_CREATE, 0, m, 0);
@@ -136,6 +137,10 @@ export class Twins {
       injector.close();
       return batch.errno[0] === 0;
     });
+    // Debian's -U of TCP writes its flags into every flow that it changes: let this one have them already.
+    const words = ['-U', '-p', 'tcp', '-s', MASTER.source, '--state', 'ESTABLISHED'];
+    for (const name of hasHelper ? both : []) await this.runTwin(words, name);
+    return hasHelper;
   }
 
   /** A flow with counters that are not zero, in both. */
