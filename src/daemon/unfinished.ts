@@ -4,7 +4,7 @@
  */
 import type { SourceView } from '../failover/ports.js';
 import { isRival } from '../failover/sources.js';
-import type { PersistedSource, Unfinished as Written } from '../failover/state.js';
+import { type PersistedSource, unfinishedOf, type Unfinished as Written } from '../failover/state.js';
 import { JOIN_WAIT_MS, RESUME_PROVE_MS } from '../limits.js';
 import type { Core } from './core.js';
 
@@ -19,7 +19,7 @@ export class Unfinished {
   constructor(core: Core) {
     this.#core = core;
     const { restored } = core.options;
-    if (restored?.role === 'primary') this.#left = restored;
+    if (restored?.role === 'primary') this.#left = unfinishedOf(restored);
   }
 
   get sources(): readonly PersistedSource[] {

@@ -158,6 +158,8 @@ export class CommitConflicts {
     let verdict = judge(m, at, kernel, found, isTouched, isBornHere);
     // Another life with the same fields is never made of this one by an update.
     if (verdict === UPDATE && (bits & FRESH) !== 0) verdict = REPLACE;
+    // A backup takes nothing away that its packets have made, until the flow's owner speaks of it again.
+    if (verdict === REPLACE && isTouched && work.parts.isSparing === true) verdict = STAY;
     const isOld = !isBornHere && (work.hasOldWindows(slot) || isRunningOut(m, at, kernel, found));
     if (verdict === KEEP && isOld) verdict = REPLACE;
     const isLong = this.isLongEnough(m, at, kernel, found);

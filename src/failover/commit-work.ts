@@ -368,8 +368,8 @@ export class CommitWork {
       this.parts.table.setBits(slot, FRESH);
     }
     this.#settle(slot, KERNEL);
-    // What a peer says of the tuple is not what the kernel has: the injector leaves that alone.
-    if (!this.isOwn) this.parts.table.setBits(slot, TOUCHED);
+    // What a peer says of the tuple is not what the kernel has: the injector leaves that alone, and then replaces it.
+    if (!this.isOwn) this.parts.table.setBits(slot, TOUCHED | FRESH);
   }
 
   /** The kernel's flow is about to be deleted: what is there from now on is ours, or was born meanwhile. */

@@ -70,7 +70,8 @@ function choose(views: readonly SourceView[], options: PromoteOptions) {
 /** One promote, in slices. Make it when nothing else of its kind runs; an audit that runs is aborted first. */
 export class Promotion {
   phase: PromotePhase = 'early';
-  readonly term: number;
+  /** Of the tenure that begins, or goes on. It may rise until the peers are told. */
+  term: number;
   readonly #parts: PromoteParts;
   readonly #work: CommitWork;
   readonly #options: PromoteOptions;
@@ -231,11 +232,22 @@ export class Promotion {
     return this.#early.turn() === DONE ? this.#go('mark') : GO_ON;
   }
 
+  /** Another node may have become primary since this promote began, and been heard: a tenure outranks what it takes over. */
+  #outrank(isNew: boolean): void {
+    const { stream } = this.#parts;
+    const isSource = ({ owner }: SourceView) => this.#sources.some((source) => source.owner === owner);
+    const isOutranked = isNew
+      ? stream.highestTerm >= this.term
+      : stream.sources().some((view) => isSource(view) && view.primaryTerm > this.term);
+    if (isOutranked) this.term = nextTerm(stream.highestTerm, this.term, this.#options.wallClockMs);
+  }
+
   /** From here on this node is primary: state first, then the word to the peers, then the kernel. */
   #declare(): number {
     const { table, stream } = this.#parts;
     const isNew = this.#options.role !== 'primary';
     if (!isNew && this.#sources.length === 0 && this.#work.report.total === 0) return this.#end();
+    this.#outrank(isNew);
     this.#flows.markChanged();
     this.#writeSources({ toCreate: this.#flows.toCreate, kernelFlows: table.kernelCount });
     this.#placeCuts();

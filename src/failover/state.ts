@@ -27,6 +27,15 @@ export interface PersistedState {
 /** A promote that did not come to its end. */
 export type Unfinished = Pick<PersistedState, 'sources' | 'toCreate' | 'kernelFlows'>;
 
+/** Only that of a state: the term that stands beside it is of the time of that promote, and is written never again. */
+export function unfinishedOf({ sources, toCreate, kernelFlows }: PersistedState): Unfinished {
+  return {
+    sources,
+    ...(toCreate === undefined ? {} : { toCreate }),
+    ...(kernelFlows === undefined ? {} : { kernelFlows }),
+  };
+}
+
 const VERSION = 1;
 const SOURCES_MAX = 256;
 

@@ -87,8 +87,9 @@ export class Declarations {
     for (const seed of news) {
       if (self.isMe(seed.incarnation)) this.#named(peer, seed, stage, term);
       else this.#absorb(peer, seed, stage, term);
-      // This node's former run died before it had taken over all.
-      if (seed.node === self.node && !self.isMe(seed.incarnation)) peer.lends = true;
+      // This node's former run died before it had taken over all. A primary only says again whom it took over.
+      const isFormerMe = seed.node === self.node && !self.isMe(seed.incarnation);
+      if (isFormerMe && peer.role !== 'primary') peer.lends = true;
       note(peer, seed, stage, term);
     }
     if (isFormer) this.#inherit(peer);

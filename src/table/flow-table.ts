@@ -11,6 +11,7 @@
  * - DIRTY means "in the dirty queue", which only slots of OWNER_SELF can be; nextDirty() clears it;
  * - counts, digests and the queue's order follow every change of owner, bits and image.
  */
+import { isBeyondUpdate, isNewLife } from '../flow/merge.js';
 import {
   addressBytes,
   copyId,
@@ -354,9 +355,13 @@ export class FlowTable extends SlotTable {
 
   /**
    * `slot` is about to become `twin`'s owner's: it takes the twin's record and image, and the twin goes. Returns the
-   * bits it must have then. Over a tombstone that was still to be told it is a new life.
+   * bits it must have then. Over a tombstone that was still to be told it is a new life; and so it is where the kernel has
+   * another one, which no update makes that of the twin.
    */
   #takeIn(slot: number, twin: number): number {
+    const [m, at, twinAt] = [this.memory, this.recordAt(slot), this.recordAt(twin)];
+    const isHeld = (this.bits(slot) & KERNEL) !== 0;
+    const isOther = isHeld && (isNewLife(m, at, m, twinAt) || isBeyondUpdate(m, at, m, twinAt));
     const lo = this.imageLo(twin);
     const hi = this.imageHi(twin);
     const bits = this.bits(twin);
@@ -365,7 +370,7 @@ export class FlowTable extends SlotTable {
     this.setChangedAt(slot, this.changedAt(twin), this.changedTime(twin));
     this.#discard(twin);
     this.setImage(slot, lo, hi);
-    return (bits & (DIRTY | FRESH)) | ((bits & DEAD) !== 0 ? FRESH : 0);
+    return (bits & (DIRTY | FRESH)) | ((bits & DEAD) !== 0 || isOther ? FRESH : 0);
   }
 
   #joinTwins(from: number, to: number): void {

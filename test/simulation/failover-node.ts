@@ -116,6 +116,7 @@ export class FailoverNode {
   }
 
   promotion(options: Partial<PromoteOptions> = {}, hot?: InStep): Promotion {
+    const node = this;
     return new Promotion(
       {
         ...this.parts,
@@ -127,7 +128,9 @@ export class FailoverNode {
         },
         stream: {
           sources: () => this.peers,
-          highestTerm: this.highestTerm,
+          get highestTerm() {
+            return node.highestTerm;
+          },
           setRole: (role, term) => {
             this.role = role;
             this.term = term;

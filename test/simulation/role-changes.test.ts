@@ -346,6 +346,28 @@ describe('a daemon killed in the middle of its promote', () => {
     expect(fw2.up.roles.unfinished.reasons()).toEqual([]);
   });
 
+  it('goes on writing the term that it has, not the one of that promote', async () => {
+    await pair();
+    fw2.kill();
+    const gone = { node: 'gone', incarnation: '0'.repeat(32) };
+    fw2.disk = { role: 'primary', term: 7, bootId: 'boot-fw2', sources: [gone], toCreate: 5, kernelFlows: 0 };
+    await cluster.run(50);
+    fw2.start();
+    await cluster.until('fw2 is there', () => fw2.up.role === 'primary' && cluster.isInStep());
+    // It has to outrank fw1 before that one listens to it.
+    await cluster.done(fw1.demote());
+    await cluster.until('fw1 has given all away', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    expect(fw2.up.replicator.term).toBeGreaterThan(fw1.up.replicator.term);
+    expect(fw2.disk).toEqual({
+      role: 'primary',
+      term: fw2.up.replicator.term,
+      bootId: 'boot-fw2',
+      sources: [gone],
+      toCreate: 5,
+      kernelFlows: 0,
+    });
+  });
+
   it('gets back from a third node what it had declared, when the old primary is dead', async () => {
     cluster = new CoreCluster(['fw1', 'fw2', 'fw3']);
     [fw1, fw2] = cluster.nodes;

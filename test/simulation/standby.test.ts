@@ -2,8 +2,11 @@
 import { describe, expect, it } from 'vitest';
 import type { CoreOptions } from '../../src/daemon/core.js';
 import { PurgeRefusedError } from '../../src/daemon/purger.js';
+import { IPS_ASSURED, IPS_SEEN_REPLY, IPS_SRC_NAT } from '../../src/flow/conntrack-enums.js';
 import { OP_DELETE } from '../../src/flow/kernel-port.js';
-import { CoreCluster, type CoreNode } from './core-cluster.js';
+import { CoreCluster, type CoreNode, flowOf } from './core-cluster.js';
+import { replyKey } from './kernel-twin-flows.js';
+import { type FlowDescription, makeRecord } from './record-maker.js';
 
 const FLOWS = 200;
 
@@ -51,6 +54,37 @@ describe('hot standby', () => {
     await cluster.until('fw1 follows', () => fw1.markOf(3) === 33);
     await cluster.done(fw1.promote());
     expect(fw1.up.roles.lastPromote).toMatchObject({ kept: FLOWS, committed: 0, replaced: 0 });
+  });
+
+  it('follows the winner of a split brain also where both have another life of one tuple', async () => {
+    const { cluster, fw1, fw2 } = await pair({ standby: 'hot' });
+    await cluster.until('fw2 has them', () => fw2.twin.flows.count === FLOWS);
+    await cluster.done(fw2.promote());
+    // TCP flows are made anew by a hot backup in any case.
+    const translated = (port: number): FlowDescription => ({
+      ...flowOf(1),
+      protocol: 'udp',
+      state: undefined,
+      wscale: undefined,
+      status: IPS_SEEN_REPLY | IPS_ASSURED | IPS_SRC_NAT,
+      reply: { source: '10.9.0.1', destination: '192.0.2.1', sourcePort: 80, destinationPort: port },
+    });
+    // The loser has heard of the winner's when its own begins.
+    for (const [node, port] of [
+      [fw2, 6000],
+      [fw1, 5000],
+    ] as const) {
+      node.born(1, translated(port));
+      await cluster.run(1500);
+    }
+    await cluster.done(fw1.demote());
+    await cluster.until('all is handed over', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    const replyOf = (node: CoreNode) => {
+      const flow = node.twin.find(makeRecord(translated(0)).m, 0);
+      return flow && replyKey(flow.m, 0);
+    };
+    expect(replyOf(fw2)).toBe(replyKey(makeRecord(translated(6000)).m, 0));
+    await cluster.until('fw1 follows', () => replyOf(fw1) === replyOf(fw2), 15_000);
   });
 
   it('owns nothing after a restart, and what ended meanwhile goes with the purge', async () => {

@@ -30,6 +30,7 @@ import { HELD_RENEW_S, HELD_TIMEOUT_S, REINJECT_PAUSE_S } from '../../../src/lim
 import { FRESH, KERNEL, OWNER_SELF, REJECTED, SHADOW, TOUCHED } from '../../../src/table/slot-bits.js';
 import type { TestPeer } from '../../simulation/failover-node.js';
 import { HotNode } from '../../simulation/hot-node.js';
+import { replyKey } from '../../simulation/kernel-twin-flows.js';
 import { type FlowDescription, makeRecord } from '../../simulation/record-maker.js';
 
 const LIVE = IPS_SEEN_REPLY | IPS_ASSURED;
@@ -342,6 +343,31 @@ describe('what this kernel does by itself', () => {
     expect(stateOf(node.kernelRecord(tcp(1)))).toBe(TCP_CONNTRACK_CLOSE_WAIT);
     expect(node.hot.isInStep(node.slotOf(tcp(1)))).toBe(false);
     node.upsert(fw1, tcp(1, { mark: 5 }));
+    node.run();
+    expect(node.outOfStep(fw1)).toBeUndefined();
+  });
+
+  it('a life that traffic begins while a conflict is settled is not made to give way', () => {
+    const slot = node.upsert(fw1, nat(1, 5000));
+    let isDone = false;
+    // Another flow has the tuple already: that one is replaced, and then packets begin a third one.
+    node.twin.beforeRequest = (verb) => {
+      if (verb !== OP_CREATE) return;
+      node.twin.beforeRequest = undefined;
+      node.twin.born(makeRecord(nat(1, 7000, { status: IPS_SRC_NAT })).m, 0);
+    };
+    node.twin.afterRequest = (verb, _m, _at, errno) => {
+      if (verb !== OP_CREATE || errno !== 0 || isDone) return;
+      isDone = true;
+      deleteAs(4711, nat(1, 5000));
+      node.twin.born(makeRecord(nat(1, 8000, { status: IPS_SRC_NAT })).m, 0);
+    };
+    node.run();
+    expect(isDone).toBe(true);
+    const now = node.kernelRecord(nat(1, 8000));
+    expect(now && replyKey(now, 0)).toBe(replyKey(makeRecord(nat(1, 8000)).m, 0));
+    expect(node.table.bits(slot) & (KERNEL | TOUCHED)).toBe(KERNEL | TOUCHED);
+    node.upsert(fw1, nat(1, 5000, { mark: 5 }));
     node.run();
     expect(node.outOfStep(fw1)).toBeUndefined();
   });

@@ -343,6 +343,34 @@ describe('a promote', () => {
     expect(promotion.term).toBeGreaterThan(7);
   });
 
+  it('takes a higher term than who becomes primary while it is at work', () => {
+    node.hear(peer, tcp(1));
+    const promotion = node.promotion();
+    peer.primaryTerm = node.highestTerm = 9000;
+    node.finish(promotion);
+    expect([node.term, promotion.report.term, node.states.at(-1)?.term]).toEqual([9001, 9001, 9001]);
+    peer.primaryTerm = node.highestTerm = 9500;
+    peer.isAbsorbed = false;
+    node.finish(node.promotion({ only: [peer.node] }));
+    expect(node.term).toBe(9501);
+  });
+
+  it('as a primary stays at its term, and rises above a source that was promoted while it is at work', () => {
+    node.hear(peer, tcp(1));
+    node.role = 'primary';
+    node.term = 8;
+    node.highestTerm = 9000;
+    node.finish(node.promotion());
+    expect(node.states.at(-1)?.term).toBe(8);
+    node.hear(peer, tcp(2));
+    peer.isAbsorbed = false;
+    const promotion = node.promotion();
+    peer.primaryTerm = 9500;
+    node.highestTerm = 9500;
+    node.finish(promotion);
+    expect([node.term, node.states.at(-1)?.term]).toEqual([9501, 9501]);
+  });
+
   it('creates a child whose master is gone without it, and says so', () => {
     const child = tcp(2021, { destinationPort: 2000, master: tcp(21), status: LIVE | IPS_EXPECTED });
     const slot = node.hear(peer, child);
