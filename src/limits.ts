@@ -137,6 +137,8 @@ export const ASK_AGAIN_MS = 10_000;
 /** Times that a former primary's flows are absorbed in one tenure, and the pause after the first; four times that after the next. */
 export const ABSORBS_MAX = 3;
 export const ABSORB_PAUSE_MS = 1000;
+/** The cut of a question that means: since the daemon that is asked began, whoever has listened to it since. */
+export const STREAM_BEGIN = 1;
 /** How long a restarted primary waits for a proven replica of a source before it goes on with what there is. Milliseconds. */
 export const RESUME_PROVE_MS = 10_000;
 /** Two live primaries for this long are a split brain; a planned switch is shorter. Milliseconds. */

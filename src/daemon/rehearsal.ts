@@ -144,7 +144,6 @@ export class Rehearsal {
       flows: this.#wanted,
       lends: false,
       takenAt: Number.NEGATIVE_INFINITY,
-      firstSequence: 1,
       isReady: true,
       yields: 0,
       bootId: '',

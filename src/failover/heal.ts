@@ -11,7 +11,14 @@
  * Nothing here goes round in circles: an absorb asks for what changed meanwhile, three times at most in one tenure of
  * the peer, with growing pauses. A node that is no primary any more and still changes flows has traffic of its own.
  */
-import { ABSORB_PAUSE_MS, ABSORBS_MAX, ASK_AGAIN_MS, FORMER_SETTLE_MS, PEERS_MAX } from '../limits.js';
+import {
+  ABSORB_PAUSE_MS,
+  ABSORBS_MAX,
+  ASK_AGAIN_MS,
+  FORMER_SETTLE_MS,
+  PEERS_MAX,
+  STREAM_BEGIN,
+} from '../limits.js';
 import type { SourceView } from './ports.js';
 import { incarnationText } from './state.js';
 
@@ -22,7 +29,7 @@ import { incarnationText } from './state.js';
 export interface HealStep {
   readonly kind: 'ask' | 'again' | 'absorb';
   readonly source: SourceView;
-  /** What it has not changed since this sequence of its stream goes back; 0: since it took us over. */
+  /** What it has not changed since this sequence of its stream goes back; 0: since it took us over, 1: since its daemon began. */
   readonly cut: number;
 }
 
@@ -116,11 +123,11 @@ export class Heals {
 
   /**
    * Its daemon was started again before it had given away its flows, and took all that its kernel had for its own. What
-   * has not changed since then stays there: the kernel of a node without traffic keeps what ended elsewhere. After a
+   * has not changed since its stream began stays there: the kernel of a node without traffic keeps what ended elsewhere. After a
    * reboot its kernel was empty, and it has nothing of that tenure.
    */
   #restarted(known: Case, view: SourceView, now: number): HealStep | undefined {
-    if (known.bootId === view.bootId) return this.#ask(view, Math.max(1, view.firstSequence), now);
+    if (known.bootId === view.bootId) return this.#ask(view, STREAM_BEGIN, now);
     this.#cases.delete(view.node);
     return undefined;
   }

@@ -6,7 +6,7 @@ import type { Counters } from '../flow/counters.js';
 import { durableEqual, isNewLife, keepProtoinfo } from '../flow/merge.js';
 import { copyId, HAS_TIMEOUT, lengthOf, type Memory, OFF_HAS, OFF_ID, OFF_TIMEOUT } from '../flow/record.js';
 import type { FlowTable } from '../table/flow-table.js';
-import { DEAD, FRESH, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
+import { DEAD, FRESH, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED, TOUCHED } from '../table/slot-bits.js';
 
 /** What became of a row. */
 export const ROW_EQUAL = 0;
@@ -65,6 +65,7 @@ export class KernelTruth {
     const owner = table.owner(slot);
     if (owner !== OWNER_SELF && owner !== OWNER_UNCLASSIFIED) return this.#confirmHeld(slot, m, at, timeS);
     const old = table.recordAt(slot);
+    if (owner === OWNER_SELF) table.clearBits(slot, TOUCHED);
     keepProtoinfo(table.memory, old, m, at);
     const isDead = (table.bits(slot) & DEAD) !== 0;
     if (!isDead && durableEqual(table.memory, old, m, at)) {

@@ -43,8 +43,6 @@ export interface SourceView {
   readonly lends: boolean;
   /** Change stamp at which this node took it over in its tenure; -Infinity: it did not. */
   readonly takenAt: number;
-  /** Where its stream stood when it was first heard here. */
-  readonly firstSequence: number;
   /** Its first dump is whole: what its stream says is all that it has. */
   readonly isReady: boolean;
   /** How often it said that it gave away what a DECLARE had asked of it. */

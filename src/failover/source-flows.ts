@@ -106,7 +106,11 @@ export class SourceFlows {
       this.#work.pend(slot);
     } else if (owner === OWNER_SELF && (bits & (SHADOW | PENDING)) === 0) {
       if ((bits & KERNEL) === 0) this.#work.pend(slot);
-      else if (!table.hasImage(slot)) table.markDirty(slot);
+      else if (!table.hasImage(slot)) {
+        // It ended there, and this kernel has had it on: what the record says is not what the kernel has.
+        table.setBits(slot, TOUCHED);
+        table.markDirty(slot);
+      }
     }
   }
 

@@ -10,7 +10,7 @@
  */
 import { writeMasterKey } from '../flow/expectation.js';
 import { allocateMemory, type Memory } from '../flow/record.js';
-import { PEERS_MAX, SLICE_BUDGET_MS } from '../limits.js';
+import { PEERS_MAX, SLICE_BUDGET_MS, STREAM_BEGIN } from '../limits.js';
 import { DEAD, DIRTY, INJECTING, OWNER_SELF, PENDING, TOUCHED } from '../table/slot-bits.js';
 import { bytesEqual, INCARNATION_BYTES } from '../wire/frame.js';
 import type { Seed } from '../wire/op-writer.js';
@@ -43,8 +43,6 @@ interface Waiting {
   readonly term: number;
   /** Only the demote is missing. */
   readonly isDue: boolean;
-  /** Whoever takes over has all of this node's tenure then. */
-  readonly endsTenure: boolean;
 }
 
 interface Yield {
@@ -62,6 +60,7 @@ export class Declarations {
   readonly #sequence: () => number;
   #waiting: Waiting | undefined;
   #yield: Yield | undefined;
+  #begunAt = Number.NEGATIVE_INFINITY;
   /** Nodes that this one has taken over in its tenure, and the stamp of each: what did not change since was theirs. */
   readonly #taken = new Map<string, number>();
   /** The key of an expectation's master. */
@@ -113,6 +112,11 @@ export class Declarations {
     }
   }
 
+  /** To be called when the flows that this node has found in its kernel are known: later changes have later stamps. */
+  begins(): void {
+    this.#begunAt = this.#self.stamp++;
+  }
+
   /** The change stamp at which this node took over another one in its tenure; -Infinity if it did not. */
   takenAt(node: string): number {
     return this.#taken.get(node) ?? Number.NEGATIVE_INFINITY;
@@ -135,7 +139,8 @@ export class Declarations {
     if (waiting === undefined || !waiting.isDue) return;
     this.#waiting = undefined;
     waiting.peer.absorbedUntil = 0;
-    this.#begin(waiting.peer, waiting.cut, waiting.stamp, waiting.endsTenure);
+    // What it has changed since that cut, as a primary, is still to be taken over, by whoever is primary then.
+    this.#begin(waiting.peer, waiting.cut, waiting.stamp, false);
   }
 
   /** Goes on with giving away own slots for about a millisecond. True when it has just ended. */
@@ -165,19 +170,22 @@ export class Declarations {
     // Of a time before this node became primary again.
     if (term < self.term) return;
     // The cut is placed now: by the time of the demote its frame may have left the ring.
-    const stamp =
-      stage === 'asked' && cut === 0
-        ? (this.#taken.get(peer.node) ?? Number.NaN)
-        : this.#ring.stampOf(cut, this.#sequence());
+    const stamp = stage === 'asked' ? this.#stampAsked(peer, cut) : this.#ring.stampOf(cut, this.#sequence());
     const endsTenure = stage === 'done' || stage === 'whole';
     if (stage !== 'begun' && self.role !== 'primary') {
       this.#waiting = undefined;
       this.#begin(peer, cut, stamp, endsTenure);
       return;
     }
-    this.#waiting = { peer, cut, stamp, term, isDue: stage !== 'begun', endsTenure };
+    this.#waiting = { peer, cut, stamp, term, isDue: stage !== 'begun' };
     // Its image is our own flows, which this node gives it in a moment: not worth a bulk.
     peer.absorbedUntil = self.ports.now() + ABSORBED_MS;
+  }
+
+  /** 0: what this node took from the peer; STREAM_BEGIN: what it found at its start, though nobody may have listened since. */
+  #stampAsked(peer: Peer, cut: number): number {
+    if (cut === 0) return this.#taken.get(peer.node) ?? Number.NaN;
+    return cut === STREAM_BEGIN ? this.#begunAt : this.#ring.stampOf(cut, this.#sequence());
   }
 
   /** A backup waits as long as the new primary's commit lasts. */
@@ -201,7 +209,7 @@ export class Declarations {
     // What this node's own promote reads stays where it is until it declares, in a moment.
     if (this.#self.isPinned(source.owner)) return;
     // Who has heard of the beginning has what was there then; the rest is the source's later word.
-    if (stage !== 'done' || known(peer, seed.incarnation)?.stage !== 'begun') {
+    if (stage !== 'done' || known(peer, seed.incarnation, false)?.stage !== 'begun') {
       this.#self.ports.table.relabel(source.owner, peer.owner);
     }
     this.#judgeAnew(source);
@@ -307,10 +315,11 @@ export class Declarations {
   }
 }
 
-/** What the peer has last said of a seed. */
-function known(peer: Peer, incarnation: Uint8Array, term?: number): Takeover | undefined {
+/** What the peer has last said of a seed: a question is something else than a takeover. */
+function known(peer: Peer, incarnation: Uint8Array, isAsked: boolean, term?: number): Takeover | undefined {
   return peer.takeovers.findLast(
     (t) =>
+      (t.stage === 'asked') === isAsked &&
       (term === undefined || t.term === term) &&
       bytesEqual(t.incarnation, 0, incarnation, 0, INCARNATION_BYTES),
   );
@@ -318,20 +327,20 @@ function known(peer: Peer, incarnation: Uint8Array, term?: number): Takeover | u
 
 /** False if that, or a later stage of it, was heard already. */
 function isNews(peer: Peer, { incarnation, cut }: Seed, stage: Stage, term: number): boolean {
-  const before = known(peer, incarnation, term);
+  const before = known(peer, incarnation, stage === 'asked', term);
   if (before === undefined || cut > before.cut) return true;
-  if (before.stage === 'asked') return stage !== 'asked';
   return before.stage === 'begun' && (stage === 'done' || stage === 'whole');
 }
 
 function note(peer: Peer, { incarnation, cut }: Seed, stage: Stage, term: number): void {
   const { takeovers } = peer;
-  const before = known(peer, incarnation, term);
+  const before = known(peer, incarnation, stage === 'asked', term);
   if (before !== undefined) {
     before.cut = cut;
     before.stage = stage;
-    return;
-  }
-  takeovers.push({ term, incarnation: incarnation.slice(), cut, stage });
+  } else takeovers.push({ term, incarnation: incarnation.slice(), cut, stage });
+  // It may be asked again after that: it can have been primary again.
+  const answered = stage === 'asked' ? undefined : known(peer, incarnation, true, term);
+  if (answered !== undefined) takeovers.splice(takeovers.indexOf(answered), 1);
   if (takeovers.length > PEERS_MAX) takeovers.shift();
 }

@@ -64,8 +64,6 @@ export class Peer {
 
   // --- its stream, as received here ---
   applied: number;
-  /** Where the stream stood when the peer was admitted. */
-  readonly firstSequence: number;
   /** Last sequence that it told of. */
   sequence: number;
   /** `applied` at its last heartbeats: it cannot have sent less since. */
@@ -124,7 +122,6 @@ export class Peer {
     this.owner = owner;
     this.bootId = bootId;
     this.applied = sequence;
-    this.firstSequence = sequence;
     this.sequence = sequence;
     this.lastHeard = now;
     this.answeredNonceOf = nonceIssuedAt;

@@ -72,8 +72,6 @@ export interface PeerStatus {
   wasPrimary: boolean;
   /** Term of its last known tenure as primary; 0: it was none. */
   primaryTerm: number;
-  /** First sequence that was applied of it here. */
-  firstSequence: number;
   /** It holds flows of a former incarnation of this node, for this one to take over. */
   lends: boolean;
   /** Change stamp at which this node took it over in its own tenure; -Infinity: it did not. */

@@ -232,6 +232,7 @@ export class Replicator {
     if (self.isMirrorReady) return;
     self.isMirrorReady = true;
     self.isHeartbeatSoon = true;
+    this.#declarations.begins();
     this.#out.declare([], true, self.term, 'whole');
   }
 
@@ -321,7 +322,6 @@ export class Replicator {
       bootId: p.bootId,
       wasPrimary: p.wasPrimary,
       primaryTerm: p.primaryTerm,
-      firstSequence: p.firstSequence,
       yields: p.yields,
       lends: p.lends,
       takenAt: this.#declarations.takenAt(p.node),

@@ -190,8 +190,11 @@ export class EventRules implements EventSink {
       this.#updatedHeld(slot, this.#merged);
       return;
     }
-    // An update of a life that we did not see begin tells only part of it: the kernel knows the rest.
-    if (haveOtherIds(table.memory, recordAt, m, at) || isNewLife(table.memory, recordAt, this.#merged, 0)) {
+    // An update of a life that we did not see begin, or whose record is not this kernel's (an own one that is TOUCHED and
+    // waits for nothing), tells only part of it: the kernel knows the rest.
+    const isOthersWord = table.owner(slot) === OWNER_SELF && (table.bits(slot) & TOUCHED) !== 0;
+    const isOther = haveOtherIds(table.memory, recordAt, m, at);
+    if (isOthersWord || isOther || isNewLife(table.memory, recordAt, this.#merged, 0)) {
       this.#ask(slot, m, at);
       return;
     }
@@ -298,7 +301,9 @@ export class EventRules implements EventSink {
     // Of an unclassified flow it tells that packets of it pass here.
     const isWaiting = (bits & (PENDING | INJECTING)) !== 0;
     const touched = isWaiting || table.owner(slot) === OWNER_UNCLASSIFIED ? TOUCHED : 0;
-    if ((bits & (DEAD | REJECTED | AWAY)) !== 0) table.clearBits(slot, DEAD | REJECTED | AWAY);
+    if ((bits & (DEAD | REJECTED | AWAY | TOUCHED)) !== 0) {
+      table.clearBits(slot, DEAD | REJECTED | AWAY | TOUCHED);
+    }
     table.setBits(slot, KERNEL | fresh | touched);
     if (table.owner(slot) === OWNER_UNCLASSIFIED) {
       // Whatever it becomes, it is known as it is now: its image follows until it has an owner.

@@ -158,7 +158,11 @@ export class FlowTable extends SlotTable {
     this.#index.add(slot);
     this.helped.note(slot, record);
     this.live.note(slot, record);
-    const kernel = visible >= 0 && (bits & SHADOW) === 0 ? this.#hide(visible) : 0;
+    let kernel = 0;
+    if (visible >= 0 && (bits & SHADOW) === 0) {
+      this.slots.setShown(slot, this.slots.shown(visible));
+      kernel = this.#hide(visible);
+    }
     this.change(slot, USED | (bits & ~MANAGED_BITS) | kernel);
     return slot;
   }
@@ -332,9 +336,13 @@ export class FlowTable extends SlotTable {
     if (heir >= 0) this.change(heir, (this.bits(heir) & ~SHADOW) | (bits & KERNEL));
   }
 
-  /** The ct id goes with the KERNEL bit: by it the flow's DESTROY is known. */
+  /**
+   * The ct id goes with the KERNEL bit: by it the flow's DESTROY is known. So does what a running audit knows of the key: a
+   * row may be older than a DESTROY that was read (F10).
+   */
   #giveId(from: number, to: number): void {
     copyId(this.memory, this.recordAt(from), this.memory, this.recordAt(to));
+    this.slots.setShown(to, this.slots.shown(from));
   }
 
   /** Which shadow of the slot's key becomes visible when the slot goes: own, then living, then dead; or -1. */

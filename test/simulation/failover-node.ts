@@ -171,7 +171,6 @@ export class FailoverNode {
       isProven: true,
       applied: 100,
       flows: 0,
-      firstSequence: 1,
       isReady: true,
       yields: 0,
       lends: false,

@@ -23,7 +23,6 @@ beforeEach(() => {
     isProven: true,
     applied: 50,
     flows: 9,
-    firstSequence: 3,
     isReady: true,
     yields: 0,
     lends: false,

@@ -10,7 +10,7 @@ import {
   TCP_CONNTRACK_CLOSE_WAIT,
   TCP_CONNTRACK_ESTABLISHED,
 } from '../../../src/flow/conntrack-enums.js';
-import { OP_CREATE, OP_DELETE, OP_UPDATE, SEEN_PROTOINFO } from '../../../src/flow/kernel-port.js';
+import { OP_CREATE, OP_DELETE, OP_GET, OP_UPDATE, SEEN_MARK, SEEN_PROTOINFO } from '../../../src/flow/kernel-port.js';
 import {
   addressBytes,
   type Memory,
@@ -507,6 +507,25 @@ describe('a promote', () => {
     const promotion = node.promotion();
     node.finish(promotion);
     expect(promotion.report.total).toBe(0);
+  });
+
+  it('does not build on what the primary said last of a flow that ended there and lives here', () => {
+    // The kernel has it as it was at the last takeover; an event tells only what changes.
+    const kernel = held(tcp(1, { state: TCP_CONNTRACK_CLOSE_WAIT }), tcp(1));
+    node.table.clearImage(node.slotOf(tcp(1)));
+    node.finish(node.promotion());
+    node.twin.change(kernel, SEEN_MARK, (m) => {
+      m.u32[offMark(4) >>> 2] = 5;
+    });
+    node.drain();
+    expect(node.difference()).toBeUndefined();
+    expect(node.twin.requests[OP_GET]).toBe(1);
+    node.twin.change(kernel, SEEN_MARK, (m) => {
+      m.u32[offMark(4) >>> 2] = 6;
+    });
+    node.drain();
+    expect(node.difference()).toBeUndefined();
+    expect(node.twin.requests[OP_GET]).toBe(1);
   });
 });
 

@@ -72,7 +72,6 @@ describe('the sources', () => {
     isProven: true,
     applied: 1,
     flows: 1,
-    firstSequence: 1,
     isReady: true,
     yields: 0,
     lends: false,

@@ -296,6 +296,24 @@ describe('the ct id', () => {
   });
 });
 
+describe('what a running audit knows of a flow', () => {
+  it('goes to whatever slot is the visible one: the row that comes may be older', () => {
+    const table = smallTable();
+    const peers = [2, 3, 4].map((n) => table.owners.add(`fw${n}`, incarnationOf(n)));
+    table.auditGeneration = 5;
+    const own = table.insert(numberedFlow(1).m, 0, OWNER_SELF);
+    table.setShown(own, 5);
+    const shadow = table.insert(numberedFlow(1).m, 0, peers[0], SHADOW);
+    table.remove(own);
+    expect(table.shown(shadow)).toBe(5);
+    const second = table.insert(numberedFlow(1).m, 0, peers[1], SHADOW);
+    expect(table.shown(second)).toBe(0);
+    table.clearBits(second, SHADOW);
+    expect(table.shown(second)).toBe(5);
+    expect(table.shown(table.insert(numberedFlow(1).m, 0, peers[2]))).toBe(5);
+  });
+});
+
 describe('listing a segment', () => {
   it('goes on although the visitor removes flows and lists another segment meanwhile', () => {
     const table = smallTable(3000);
