@@ -10,7 +10,14 @@ import {
   TCP_CONNTRACK_CLOSE_WAIT,
   TCP_CONNTRACK_ESTABLISHED,
 } from '../../../src/flow/conntrack-enums.js';
-import { OP_CREATE, OP_DELETE, OP_GET, OP_UPDATE, SEEN_MARK, SEEN_PROTOINFO } from '../../../src/flow/kernel-port.js';
+import {
+  OP_CREATE,
+  OP_DELETE,
+  OP_GET,
+  OP_UPDATE,
+  SEEN_MARK,
+  SEEN_PROTOINFO,
+} from '../../../src/flow/kernel-port.js';
 import {
   addressBytes,
   type Memory,
