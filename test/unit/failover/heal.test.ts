@@ -115,7 +115,7 @@ describe('a source of a promote', () => {
 
   it('whose daemon is started again is asked for what it changed since, but not after a reboot', () => {
     former.incarnation = new Uint8Array(16).fill(2);
-    expect(next()).toBe('ask 3');
+    expect(next()).toBe('ask 1');
     heals = new Heals();
     heals.taken({ ...former, incarnation: new Uint8Array(16).fill(1), bootId: 'an older one' }, now, 48);
     expect(next()).toBeUndefined();
