@@ -51,6 +51,14 @@ export class SplitWatch {
     if (this.#world.machines.some((machine) => isRival(machine.run))) this.#since.set(run, this.#world.now);
   }
 
+  /**
+   * A primary takes another one over: asked later to give back what it took and did not change, it goes by a stamp of this
+   * moment, and gives what had begun here before as well.
+   */
+  takesOver(run: DaemonRun): void {
+    if (this.#since.has(run)) this.#since.set(run, this.#world.now);
+  }
+
   /** A primary has stepped back, and has not given anything away. */
   stepsBack(run: DaemonRun): void {
     const since = this.#since.get(run);
