@@ -160,7 +160,7 @@ export class FlowTable extends SlotTable {
     this.live.note(slot, record);
     let kernel = 0;
     if (visible >= 0 && (bits & SHADOW) === 0) {
-      this.slots.setShown(slot, this.slots.shown(visible));
+      this.#giveEnd(visible, slot, this.bits(visible));
       kernel = this.#hide(visible);
     }
     this.change(slot, USED | (bits & ~MANAGED_BITS) | kernel);
@@ -229,6 +229,7 @@ export class FlowTable extends SlotTable {
       const visible = this.find(this.memory, this.recordAt(slot));
       if (visible >= 0) {
         this.#giveId(visible, slot);
+        this.#giveEnd(visible, slot, this.bits(visible));
         kernel = this.#hide(visible) & ~mask;
       }
     }
@@ -330,19 +331,23 @@ export class FlowTable extends SlotTable {
     this.owners.countSlot(this.slots.rawOwner(slot), USED, -1);
     this.#index.delete(slot);
     const record = this.recordAt(slot);
-    if (heir >= 0) this.#giveId(slot, heir);
+    if (heir >= 0) {
+      this.#giveId(slot, heir);
+      this.#giveEnd(slot, heir, bits);
+    }
     this.slab.release(record, lengthOf(this.memory, record));
     this.slots.give(slot);
     if (heir >= 0) this.change(heir, (this.bits(heir) & ~SHADOW) | (bits & KERNEL));
   }
 
-  /**
-   * The ct id goes with the KERNEL bit: by it the flow's DESTROY is known. So does what a running audit knows of the key: a
-   * row may be older than a DESTROY that was read (F10).
-   */
+  /** The ct id goes with the KERNEL bit: by it the flow's DESTROY is known. */
   #giveId(from: number, to: number): void {
     copyId(this.memory, this.recordAt(from), this.memory, this.recordAt(to));
-    this.slots.setShown(to, this.slots.shown(from));
+  }
+
+  /** That a flow has ended while an audit runs is known of its next visible slot, too: a row may be older (F10). */
+  #giveEnd(from: number, to: number, bits: number): void {
+    if ((bits & KERNEL) === 0) this.slots.setShown(to, this.slots.shown(from));
   }
 
   /** Which shadow of the slot's key becomes visible when the slot goes: own, then living, then dead; or -1. */
