@@ -1,9 +1,11 @@
 /**
  * A backup's kernel still has the flows of its own tenure, and when keepalived moves the addresses their packets come
- * here a moment before the promote does. For most that is harmless. But a flow with a helper that was translated has its
- * sequence numbers adjusted, by what was right then: the line that slips through arrives with its head cut off, and the
- * connection is spoilt before the commit creates its flow anew. So such flows do not stay: a cold backup deletes them
- * as soon as they are another's, and the packet that comes too early is dropped and sent again.
+ * here a moment before the promote does. For most that is harmless. But a flow with a helper remembers where the lines of
+ * its stream began: the helper takes a command that slips through for the middle of one, and expects nothing of it (an
+ * FTP over IPv6 then waits for a data connection that the firewall drops). And one that was translated has its sequence
+ * numbers adjusted, by what was right then: the line arrives with its head cut off. Both are spoilt before the commit
+ * creates the flow anew. So such flows do not stay: a cold backup deletes them as soon as they are another's, and the
+ * packet that comes too early is dropped and sent again.
  *
  * The kernel is asked for the ct id, then the event queue is read to empty, then the flow is deleted: a life that began
  * here in between is known by then, and stays.

@@ -25,6 +25,7 @@ import {
   TICK_MS,
 } from '../limits.js';
 import type { FlowTable } from '../table/flow-table.js';
+import { isTranslated } from '../table/helped-flows.js';
 import { DEAD, INJECTING, KERNEL, OWNER_SELF, PENDING, SHADOW } from '../table/slot-bits.js';
 
 export interface SeqadjPollParts {
@@ -101,8 +102,8 @@ export class SeqadjPoll {
    */
   take(slot: number, m: Memory, at: number): boolean {
     const { table, counters } = this.#parts;
-    if (!this.#isOurs(slot) || !table.helped.has(slot, table.recordAt(slot))) return false;
     const own = table.recordAt(slot);
+    if (!this.#isOurs(slot) || !table.helped.has(slot, own) || !isTranslated(table.memory, own)) return false;
     if (!keyEqual(table.memory, own, m, at) || isNewLife(table.memory, own, m, at)) return false;
     if (haveOtherIds(table.memory, own, m, at)) return false;
     const isSame =
@@ -153,6 +154,7 @@ export class SeqadjPoll {
       return false;
     }
     if (!this.#isOurs(slot) || this.#batch.isFull) return false;
+    if (!isTranslated(table.memory, table.recordAt(slot))) return false;
     this.#batch.add(OP_GET, slot, table.memory, table.recordAt(slot));
     return true;
   }

@@ -1,7 +1,7 @@
 /**
- * The slots of flows that have a helper and are translated: the kernel adjusts their sequence numbers, and tells nobody
- * (an FTP PORT line grows by two bytes). They are few, and are kept here so that somebody can ask for each of them
- * without walking through a million slots.
+ * The slots of flows that have a helper. Those of them that are translated have their sequence numbers adjusted, and the
+ * kernel tells nobody (an FTP PORT line grows by two bytes). They are few, and are kept here so that somebody can ask for
+ * each of them without walking through a million slots.
  *
  * A slot is noted whenever such a record comes into it, whoever owns it. It leaves when the one who walks the list finds
  * that its flow is no such flow any more; until then it costs one look.
@@ -19,12 +19,14 @@ import {
 
 const TRANSLATED = IPS_SRC_NAT | IPS_DST_NAT;
 
-/** True if the kernel may adjust the flow's sequence numbers in silence. */
 function isHelped(m: Memory, at: number): boolean {
-  const addr = addressBytes(m, at);
-  if (lengthOf(m, at) === offParts(addr)) return false; // most flows: no parts at all
-  if ((m.u32[(at + offStatus(addr)) >>> 2] & TRANSLATED) === 0) return false;
+  if (lengthOf(m, at) === offParts(addressBytes(m, at))) return false; // most flows: no parts at all
   return findPart(m, at, PART_HELPER) >= 0;
+}
+
+/** True if the kernel may adjust the sequence numbers of this flow with a helper, in silence. */
+export function isTranslated(m: Memory, at: number): boolean {
+  return (m.u32[(at + offStatus(addressBytes(m, at))) >>> 2] & TRANSLATED) !== 0;
 }
 
 /** A set of slots in no order, with room for all of them; pages that are never touched cost nothing. */

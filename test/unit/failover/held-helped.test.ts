@@ -57,6 +57,16 @@ describe('flows with a helper that a backup holds from its own tenure', () => {
     }
   });
 
+  it('are deleted where nothing is translated as well: the helper knows the stream as it was', () => {
+    const slot = held(control(1000, { status: IPS_SEEN_REPLY | IPS_ASSURED, reply: undefined }));
+    for (let i = 0; i < 6; i++) {
+      helped.step((i + 1) * 100);
+      node.drain();
+    }
+    expect(node.twin.flows.count).toBe(0);
+    expect(node.table.hasImage(slot)).toBe(true);
+  });
+
   it('stay if another life of theirs began here when the kernel was about to be asked', () => {
     const slot = held(control(1));
     // Its end and the new life are told after the question, which shows the new life's id.
@@ -79,15 +89,14 @@ describe('flows with a helper that a backup holds from its own tenure', () => {
     expect(node.table.hasImage(slot)).toBe(true);
   });
 
-  it('are left alone if they are own, have no helper, or are not translated', () => {
+  it('are left alone if they are own or have no helper', () => {
     node.twin.born(makeRecord(control(1)).m, 0);
     node.drain();
     held(control(2, { helper: undefined }));
-    held(control(3, { status: IPS_SEEN_REPLY | IPS_ASSURED, reply: undefined }));
     for (const at of [100, 200]) {
       helped.step(at);
       node.drain();
     }
-    expect(node.twin.flows.count).toBe(3);
+    expect(node.twin.flows.count).toBe(2);
   });
 });
