@@ -3,9 +3,9 @@
  * since, and with it the kernel's own timeout. Those whose deadline still stands where this node put it, far beyond what
  * a commit would have given, are given that now, at leisure: nothing waits for it but room in the table.
  */
-import { KernelBatch, OP_GET, OP_UPDATE } from '../flow/kernel-port.js';
+import { KernelBatch, OP_GET, OP_RETIME } from '../flow/kernel-port.js';
 import { keyEqual } from '../flow/merge.js';
-import { addressBytes, HAS_TIMEOUT, OFF_HAS, OFF_TIMEOUT, offProtoBits } from '../flow/record.js';
+import { HAS_TIMEOUT, OFF_HAS, OFF_TIMEOUT } from '../flow/record.js';
 import { INJECT_BATCH } from '../limits.js';
 import { DEAD, KERNEL, OWNER_SELF, PENDING, SHADOW } from '../table/slot-bits.js';
 import type { CommitParts } from './commit-work.js';
@@ -74,11 +74,10 @@ export class RealTimeouts {
     if (row < 0 || !keyEqual(found, row, memory, at[i])) return;
     const left = found.u32[(row + OFF_TIMEOUT) >>> 2];
     if (!this.#times.isGiven(slot, this.#nowS, left)) return;
-    const to = this.#actions.add(OP_UPDATE, slot, found, row);
+    // A packet may come between answer and request: state, status, mark and labels are the kernel's own business.
+    const to = this.#actions.add(OP_RETIME, slot, found, row);
     const m = this.#actions.memory;
     m.u32[(to + OFF_TIMEOUT) >>> 2] = timeouts.of(table.memory, table.recordAt(slot));
     m.u8[to + OFF_HAS] |= HAS_TIMEOUT;
-    // A packet may come between answer and update: the state is the kernel's own business.
-    m.u8[to + offProtoBits(addressBytes(m, to))] = 0;
   }
 }

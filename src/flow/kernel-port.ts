@@ -42,6 +42,7 @@ export const OP_UPDATE = 2; // status, timeout, protoinfo, mark, labels, seqadj,
 export const OP_DELETE = 3; // by original tuple, zone, and ct id where the record has one
 export const OP_GET = 4; // by original tuple and zone
 export const OP_GET_REPLY = 5; // by reply tuple and zone: who holds it
+export const OP_RETIME = 6; // the timeout of a flow, and nothing else of it
 
 /** Distance of two records in a batch: an odd multiple of a cache line, or they would all fall into the same cache sets. */
 export const BATCH_STRIDE_BYTES = MAX_RECORD_BYTES + 64;

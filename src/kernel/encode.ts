@@ -1,6 +1,6 @@
 /** One request to the kernel out of one record: the stage is filled from the record and written by the tables. */
 import { AF_INET, AF_INET6 } from '../flow/conntrack-enums.js';
-import { OP_CREATE, OP_DELETE, OP_GET, OP_GET_REPLY, OP_UPDATE } from '../flow/kernel-port.js';
+import { OP_CREATE, OP_DELETE, OP_GET, OP_GET_REPLY, OP_RETIME, OP_UPDATE } from '../flow/kernel-port.js';
 import { familyOf, type Memory } from '../flow/record.js';
 import * as A from './attributes.js';
 import { CONNTRACK_TABLES, ROWS_PER_TABLE } from './compiled-tables.js';
@@ -21,6 +21,7 @@ function messageType(verb: number): number {
   switch (verb) {
     case OP_CREATE:
     case OP_UPDATE:
+    case OP_RETIME:
       return subsystem | E.IPCTNL_MSG_CT_NEW;
     case OP_DELETE:
       return subsystem | E.IPCTNL_MSG_CT_DELETE;

@@ -10,7 +10,7 @@ import {
   IPS_EXPECTED,
   IPS_FIXED_TIMEOUT,
 } from '../flow/conntrack-enums.js';
-import { OP_CREATE, OP_DELETE, OP_GET_REPLY, OP_UPDATE } from '../flow/kernel-port.js';
+import { OP_CREATE, OP_DELETE, OP_GET_REPLY, OP_RETIME, OP_UPDATE } from '../flow/kernel-port.js';
 import * as R from '../flow/record.js';
 import { usesPorts } from '../flow/tuple.js';
 import * as E from './enums.js';
@@ -73,6 +73,10 @@ export function unpackRequest(
   if (verb === OP_DELETE && (m.u8[at + R.OFF_HAS] & R.HAS_ID) !== 0) {
     present[P.TOP] |= 1 << E.CTA_ID;
     stage.u32[S.STAGE_ID >>> 2] = m.u32[(at + R.OFF_ID) >>> 2];
+  }
+  if (verb === OP_RETIME) {
+    stage.u32[S.STAGE_TIMEOUT >>> 2] = timeoutToSend(m, at);
+    present[P.TOP] |= 1 << E.CTA_TIMEOUT;
   }
   if (verb !== OP_CREATE && verb !== OP_UPDATE) return;
   unpackState(verb, m, at, stage, present);

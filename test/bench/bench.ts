@@ -29,7 +29,7 @@ import { reasonOf } from './reasons.js';
 const PARTS: readonly Part[] = [EVENTS, MIXED, TABLE, CONNECTIONS, RATE, LATENCY, BULK, REPAIR, IDLE, GROWTH];
 const PART_NAMES = PARTS.map(({ name }) => name);
 /** In the quick run nothing is measured of them, unless they are asked for. */
-const FULL_ONLY: readonly string[] = [REPAIR.name, GROWTH.name];
+const FULL_ONLY: readonly string[] = [MIXED.name, REPAIR.name, GROWTH.name];
 
 const FULL: Sizes = {
   burst: 300_000,

@@ -27,6 +27,7 @@ import {
   OP_DELETE,
   OP_GET,
   OP_GET_REPLY,
+  OP_RETIME,
   OP_UPDATE,
 } from '../../src/flow/kernel-port.js';
 import { withOwnMaster } from '../../src/flow/master.js';
@@ -225,6 +226,16 @@ export function testCompliance(
       expect(errno(OP_UPDATE, { ...snat(1, 40_000), status: LIVE, mark: 3 })).toBe(0);
       const found = get(tcp(1));
       expect(found && durableEqual(found, 0, makeRecord(tcp(1, { mark: 3 })).m, 0)).toBe(true);
+    });
+
+    it('a new timeout touches nothing else, whatever the record says', () => {
+      expect(errno(OP_CREATE, tcp(1, { mark: 7, status: LIVE, timeout: 900 }))).toBe(0);
+      expect(errno(OP_RETIME, tcp(1, { mark: 1, state: 9, timeout: 60 }))).toBe(0);
+      const found = get(tcp(1));
+      expect(found && durableEqual(found, 0, makeRecord(tcp(1, { mark: 7, status: LIVE })).m, 0)).toBe(true);
+      expect(found?.u32[OFF_TIMEOUT >>> 2]).toBeGreaterThan(50);
+      expect(found?.u32[OFF_TIMEOUT >>> 2]).toBeLessThanOrEqual(60);
+      expect(errno(OP_RETIME, tcp(2))).toBe(ENOENT);
     });
 
     it('F5: ASSURED cannot be cleared, and a TCP state can go back', () => {

@@ -170,6 +170,16 @@ export function updateFlow(twin: KernelTwin, m: Memory, at: number, portId: numb
   return 0;
 }
 
+/** OP_RETIME. */
+export function retimeFlow(twin: KernelTwin, m: Memory, at: number, portId: number | undefined): number {
+  const flow = twin.lookup(originalKey(m, at));
+  if (flow === undefined) return ENOENT;
+  if (flow.m.u32[offStatus(addressBytes(flow.m, 0)) >>> 2] & IPS_FIXED_TIMEOUT) return EPERM;
+  flow.expiresAt = twin.now() + m.u32[(at + OFF_TIMEOUT) >>> 2] * 1000;
+  twin.emit(EVENT_UPDATE, flow, SEEN_EVERYTHING, portId);
+  return 0;
+}
+
 /** OP_DELETE: F7, a wrong id is ENOENT. */
 export function destroyFlow(twin: KernelTwin, m: Memory, at: number, portId: number | undefined): number {
   const flow = twin.lookup(originalKey(m, at));

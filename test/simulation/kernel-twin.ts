@@ -18,6 +18,7 @@ import {
   OP_DELETE,
   OP_GET,
   OP_GET_REPLY,
+  OP_RETIME,
   OP_UPDATE,
   type RowSink,
   SEEN_HELPER,
@@ -51,7 +52,7 @@ import {
 import { cloneRecord, EventQueue, SEEN_EVERYTHING } from './kernel-twin-events.js';
 import { TwinExpectations } from './kernel-twin-expectations.js';
 import { originalKey, replyKey, type TwinFlow, TwinFlows } from './kernel-twin-flows.js';
-import { createFlow, destroyFlow, updateFlow } from './kernel-twin-requests.js';
+import { createFlow, destroyFlow, retimeFlow, updateFlow } from './kernel-twin-requests.js';
 import { cutParts } from './record-parts.js';
 
 /** What a test can turn on the twin, at any time. */
@@ -445,6 +446,7 @@ export class KernelTwin implements KernelPort {
     let errno = 0;
     if (verb === OP_CREATE) errno = createFlow(this, m, at, portId);
     else if (verb === OP_UPDATE) errno = updateFlow(this, m, at, portId);
+    else if (verb === OP_RETIME) errno = retimeFlow(this, m, at, portId);
     else if (verb === OP_DELETE) errno = destroyFlow(this, m, at, portId);
     else if (verb === OP_GET) errno = this.#get(batch, i, originalKey(m, at));
     else if (verb === OP_GET_REPLY) errno = this.#get(batch, i, replyKey(m, at));

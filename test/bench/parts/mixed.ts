@@ -69,7 +69,8 @@ async function measure(side: Side, { burst }: Sizes, say: Say): Promise<Values> 
 
 export const MIXED: Part = {
   name: 'mixed',
-  about: 'creates, updates and deletes of IPv4, IPv6, UDP and translated flows: CPU and bytes an event',
+  about:
+    'creates, updates and deletes of IPv4, IPv6, UDP and translated flows: CPU and bytes an event (not in --quick)',
   sides: ['conntrackd', 'conntwin'],
   quickRounds: 1,
   figures,

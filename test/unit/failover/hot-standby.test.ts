@@ -10,11 +10,14 @@ import {
   TCP_CONNTRACK_SYN_SENT,
 } from '../../../src/flow/conntrack-enums.js';
 import {
+  EVENT_UPDATE,
   KernelBatch,
   OP_CREATE,
   OP_DELETE,
   OP_GET,
+  OP_RETIME,
   OP_UPDATE,
+  SEEN_MARK,
   SEEN_PROTOINFO,
 } from '../../../src/flow/kernel-port.js';
 import {
@@ -660,8 +663,26 @@ describe('a promote of a hot backup', () => {
     if (used) used.expiresAt = node.timeMs + 120_000;
     node.run(1000, 20);
     expect([leftOf(udp(1)), leftOf(udp(2)), leftOf(tcp(3))]).toEqual([29, 119, 431_999]);
-    expect(node.twin.requests[OP_UPDATE]).toBe(1);
+    expect(node.twin.requests[OP_RETIME]).toBe(1);
     expect(node.difference()).toBeUndefined();
+  });
+
+  it('leaves alone the mark that a packet is given between the look and the change', () => {
+    node.upsert(fw1, udp(1));
+    node.run();
+    fw1.isAlive = false;
+    node.finish(node.promotion({}, node.hot));
+    const flow = node.twin.find(makeRecord(udp(1)).m, 0);
+    node.twin.beforeCall = (call) => {
+      if (flow === undefined || call !== 'execute' || node.twin.requests[OP_GET] === 0) return;
+      node.twin.beforeCall = undefined;
+      flow.m = makeRecord(udp(1, { mark: 5 })).m;
+      node.twin.emit(EVENT_UPDATE, flow, SEEN_MARK, 0);
+    };
+    node.run(1000, 20);
+    expect(markOf(flow?.m)).toBe(5);
+    expect(node.difference()).toBeUndefined();
+    expect(leftOf(udp(1))).toBe(29);
   });
 
   it('does so too when an audit has shown the held timeouts first, and when a commit has judged the flow', () => {
