@@ -300,7 +300,8 @@ export class RoleChanges {
     for (const view of core.stream.sources()) {
       const incarnation = incarnationText(view.incarnation);
       if (!report.sources.some((source) => source.incarnation === incarnation)) continue;
-      this.#heals.taken(view, now, work.cutOf(view.owner));
+      // One that was promoted since has an open tenure: what began in it is asked for like any other former primary's.
+      if (view.primaryTerm <= work.term) this.#heals.taken(view, now, work.cutOf(view.owner));
     }
   }
 

@@ -91,7 +91,8 @@ export class Standby {
     const isChanging = this.#isChanging;
     // Also where it was stopped before anybody looked at the role again: what the kernel has may be another life now.
     if (isChanging) this.purger.cancel();
-    if (this.#core.role !== 'primary' && !isChanging) this.#helped?.step(now);
+    if (this.#core.role !== 'primary' && !isChanging)
+      this.#helped?.step(now, this.livePrimary()?.isProven === true);
     else this.#helped?.clear();
   }
 

@@ -5,7 +5,8 @@
  * FTP over IPv6 then waits for a data connection that the firewall drops). And one that was translated has its sequence
  * numbers adjusted, by what was right then: the line arrives with its head cut off. Both are spoilt before the commit
  * creates the flow anew. So such flows do not stay: a cold backup deletes them as soon as they are another's, and the
- * packet that comes too early is dropped and sent again.
+ * packet that comes too early is dropped and sent again. While nobody else is primary packets may go on coming here, and
+ * then what is not translated stays: without the flow each of them would begin another life.
  *
  * The kernel is asked for the ct id, then the event queue is read to empty, then the flow is deleted: a life that began
  * here in between is known by then, and stays.
@@ -14,6 +15,7 @@ import { KernelBatch, type KernelPort, OP_DELETE, OP_GET } from '../flow/kernel-
 import { keyEqual } from '../flow/merge.js';
 import { SEQADJ_BATCH } from '../limits.js';
 import type { FlowTable } from '../table/flow-table.js';
+import { isTranslated } from '../table/helped-flows.js';
 import { DEAD, INJECTING, KERNEL, OWNER_UNCLASSIFIED, PENDING, SHADOW } from '../table/slot-bits.js';
 import { ENOENT } from './errno.js';
 import type { Emptied } from './ports.js';
@@ -37,6 +39,7 @@ export class HeldHelped {
   readonly #parts: HeldHelpedParts;
   readonly #asked = new KernelBatch(SEQADJ_BATCH);
   readonly #deletes = new KernelBatch(SEQADJ_BATCH);
+  #isAll = false;
   #emptiedBefore = 0;
   #at = 0;
   #nextAt = 0;
@@ -56,7 +59,9 @@ export class HeldHelped {
     return this.#parts.table.helped.length > 0 ? this.#nextAt : Number.POSITIVE_INFINITY;
   }
 
-  step(nowMs: number): void {
+  /** `hasPrimary`: another node is primary and heard, so no packets come here. Only then what is not translated goes, too. */
+  step(nowMs: number, hasPrimary: boolean): void {
+    this.#isAll = hasPrimary;
     if (this.isWaiting) {
       if (this.#parts.emptied() !== this.#emptiedBefore) this.#delete();
       return;
@@ -86,7 +91,8 @@ export class HeldHelped {
     const { table } = this.#parts;
     if (!table.isUsed(slot) || table.owner(slot) <= OWNER_UNCLASSIFIED) return false;
     if ((table.bits(slot) & (KERNEL | UNWANTED)) !== KERNEL) return false;
-    return table.helped.has(slot, table.recordAt(slot));
+    const at = table.recordAt(slot);
+    return table.helped.has(slot, at) && (this.#isAll || isTranslated(table.memory, at));
   }
 
   #ask(): void {

@@ -101,7 +101,7 @@ export class Declarations {
   }
 
   /** What this node has declared itself: the sources' replicas are own now, and what they still say is judged anew. */
-  noteSources(seeds: readonly Seed[], stage: Stage): void {
+  noteSources(seeds: readonly Seed[], stage: Stage, term: number): void {
     for (const { node, incarnation } of seeds) {
       if (this.#waiting?.peer.node === node) this.#waiting = undefined;
       if (stage === 'begun' || stage === 'whole') this.#noteTaken(node);
@@ -110,7 +110,8 @@ export class Declarations {
       this.#judgeAnew(source);
       if (stage === 'begun') continue;
       source.lends = false;
-      this.#endTenure(source);
+      // One that was promoted since this takeover began has a tenure of which nobody has taken anything (seed 411).
+      if (term >= source.primaryTerm) this.#endTenure(source);
     }
   }
 

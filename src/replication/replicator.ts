@@ -244,7 +244,7 @@ export class Replicator {
       cut: s.cut ?? this.#source(s.incarnation)?.applied ?? 0,
     }));
     const stage = declaration.stage ?? 'whole';
-    this.#declarations.noteSources(seeds, stage);
+    this.#declarations.noteSources(seeds, stage, declaration.term);
     this.#out.declare(seeds, declaration.former ?? false, declaration.term, stage);
   }
 

@@ -129,11 +129,12 @@ test('what it drops is counted: an opening to a port that it does not allow', as
       await run(['ip', '-n', peer, ...command.split(' ')]);
     }
     // dash has no /dev/tcp.
-    const connect = (port: number) =>
-      runSync(['ip', 'netns', 'exec', peer, 'timeout', '0.3', 'bash', '-c', `</dev/tcp/10.77.0.1/${port}`]);
-    expect(connect(22).stderr).toContain('refused');
+    const connect = (port: number, withinS: string) =>
+      runSync(['ip', 'netns', 'exec', peer, 'timeout', withinS, 'bash', '-c', `</dev/tcp/10.77.0.1/${port}`]);
+    expect(connect(22, '20').stderr).toContain('refused');
     expect(table.dropped()).toBe(0);
-    expect(connect(80).stderr).not.toContain('refused');
+    // Nobody answers this one, ever.
+    expect(connect(80, '1').stderr).not.toContain('refused');
     expect(table.dropped()).toBeGreaterThan(0);
   } finally {
     removeNamespace(peer);

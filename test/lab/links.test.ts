@@ -69,8 +69,10 @@ async function cutAndMend(
     await cut();
     await switched(daemons[0], 1, SWITCH_WITHIN_MS);
     await Promise.all(daemons.map((daemon) => daemon.verified(VERIFY_WITHIN_MS)));
-    const { warnings } = await daemons[0].status();
-    expect(warnings.join('\n')).toMatch(/link sync \(10\.9\.0\.1\)/);
+    await eventually('a warning names the link', { withinMs: SWITCH_WITHIN_MS }, async () => {
+      expect((await daemons[0].status()).warnings.join('\n')).toMatch(/link sync \(10\.9\.0\.1\)/);
+      return true;
+    });
     await mend();
     const backAfterMs = await switched(daemons[0], 0, BACK_AFTER_MS + SWITCH_WITHIN_MS);
     // The time since the link was well again is what counts; the mending itself takes some of it.

@@ -93,6 +93,32 @@ describe('what began on a former primary', () => {
   });
 });
 
+describe('a promote in whose course the old primary is promoted and demoted again', () => {
+  it('ends no tenure but the one that it has taken over: what began in the later one is asked for', async () => {
+    await pair();
+    await cluster.done(fw1.demote());
+    cluster.lookMs = 0.4;
+    const first = fw2.promote();
+    await cluster.until('it is in the middle', () => fw2.twin.flows.count >= 50);
+    const second = fw1.promote();
+    await cluster.until('fw1 is primary once more', () => fw1.up.role === 'primary');
+    fw1.born(1001);
+    await cluster.run(20);
+    const back = fw1.demote();
+    await cluster.done(second);
+    await cluster.done(back);
+    expect(fw2.up.roles.lastPromote).toBeUndefined();
+    cluster.lookMs = 0.02;
+    await cluster.done(first);
+    expect(fw2.up.replicator.term).toBeLessThan(fw2.peer('fw1').primaryTerm);
+    await cluster.until('all is handed over', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    expect(fw2.markOf(1001)).toBe(0);
+    expect(fw2.mirrorFlows).toBe(FLOWS + 1);
+    expect(fw2.peer('fw1').wasPrimary).toBe(false);
+    expect(fw2.up.replicator.term).toBeGreaterThan(fw2.peer('fw1').primaryTerm);
+  });
+});
+
 describe('two primaries', () => {
   beforeEach(pair);
 
