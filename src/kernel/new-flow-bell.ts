@@ -3,7 +3,7 @@ import { ReadinessWatcher } from '../../native/readiness.js';
 import { type BpfInstruction, DatagramVector } from '../../native/structs.js';
 import { NFNLGRP_CONNTRACK_NEW } from './enums.js';
 
-/** Rings that may wait; one that finds no room is no loss. Bytes. */
+/** Rings that may wait; one that finds no room is no loss (/proc/net/netlink counts it as a drop all the same). Bytes. */
 const BUFFER_BYTES = 64 << 10;
 /** Rings taken with one system call. */
 const BATCH = 32;
