@@ -64,6 +64,8 @@ export const PEERS_MAX = 16;
 export const FRAME_MAX_BYTES = 9000;
 /** Bytes of a node or cluster name. */
 export const NAME_MAX_BYTES = 64;
+/** What such a name looks like. */
+export const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 /** Frames sent and not yet acknowledged by every live receiver. */
 export const WINDOW_FRAMES = 1024;
 /** Frames kept for resending: at least twice the window. */

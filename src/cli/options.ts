@@ -1,10 +1,8 @@
 import { InvalidArgumentError } from 'commander';
-import { NAME_MAX_BYTES, SOCKET_PATH_MAX_BYTES } from '../limits.js';
+import { NAME_MAX_BYTES, NAME_PATTERN, SOCKET_PATH_MAX_BYTES } from '../limits.js';
 
 /** ftp, ftp-2121, Q.931, ...: what the kernel's field holds. */
 const HELPER_NAME = /^[A-Za-z][\w.-]{0,14}$/;
-/** As the configuration has it. */
-const NODE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
 /** A parser for an argument that is one of some words. */
 export function choice<Word extends string>(what: string, words: readonly Word[]): (text: string) => Word {
@@ -41,7 +39,7 @@ export function words(text: string, before: string[] = []): string[] {
 
 /** A node's name. */
 export function nodeName(text: string): string {
-  if (NODE_NAME.test(text) && text.length <= NAME_MAX_BYTES) return text;
+  if (NAME_PATTERN.test(text) && text.length <= NAME_MAX_BYTES) return text;
   throw new InvalidArgumentError(
     `A node's name has 1 to ${NAME_MAX_BYTES} letters, digits, ".", "_" and "-": conntwin status lists them.`,
   );

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { DEFAULT_FLOORS } from '../failover/commit-timeouts.js';
-import { EVENT_BUFFER_DEFAULT_BYTES, NAME_MAX_BYTES } from '../limits.js';
+import { EVENT_BUFFER_DEFAULT_BYTES, NAME_MAX_BYTES, NAME_PATTERN } from '../limits.js';
 import { DEFAULT_CONTROL_SOCKET, DEFAULT_METRICS_LISTEN } from './config.js';
 import { absolutePath, parsed, say, section, text, within } from './config-fields.js';
 import { gateSchema } from './config-gate.js';
@@ -10,7 +10,6 @@ import { replicateSchema } from './config-replicate.js';
 import { securitySchema } from './config-security.js';
 import { parseDuration, parseListen, parseSize } from './config-units.js';
 
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 /** Some fifty events: a smaller event buffer loses events at rest. Bytes. */
 const EVENT_BUFFER_MIN_BYTES = 64 << 10;
 /** The kernel takes a signed int, doubled. Bytes. */
@@ -27,7 +26,7 @@ const name = (of: string, example: string) =>
   text(
     `a name (letters, digits, dot, dash, underscore; at most ${NAME_MAX_BYTES})`,
     `the name of the ${of}, as \`${example}\``,
-    (value) => NAME.test(value) && value.length <= NAME_MAX_BYTES,
+    (value) => NAME_PATTERN.test(value) && value.length <= NAME_MAX_BYTES,
   );
 
 const METRICS_INSTEAD = `\`metrics: { listen: ${DEFAULT_METRICS_LISTEN} }\`, or \`metrics: off\``;

@@ -25,7 +25,7 @@ import { OWNER_SELF } from '../table/slot-bits.js';
 import type { Clock, Emptied } from './ports.js';
 import { DONE, GO_ON, runSlice, WAIT } from './slice.js';
 
-/** Expectations looked at in one turn: some 2 us each. */
+/** Expectations looked at in one turn; the clock of a slice is read between two turns. */
 const PER_TURN = 64;
 
 export interface ExpectationAuditParts {

@@ -16,7 +16,15 @@ import { keyEqual } from '../flow/merge.js';
 import { SEQADJ_BATCH } from '../limits.js';
 import type { FlowTable } from '../table/flow-table.js';
 import { isTranslated } from '../table/helped-flows.js';
-import { DEAD, INJECTING, KERNEL, OWNER_UNCLASSIFIED, PENDING, SHADOW } from '../table/slot-bits.js';
+import {
+  DEAD,
+  INJECTING,
+  KERNEL,
+  OWNER_SELF,
+  OWNER_UNCLASSIFIED,
+  PENDING,
+  SHADOW,
+} from '../table/slot-bits.js';
 import { ENOENT } from './errno.js';
 import type { Emptied } from './ports.js';
 
@@ -56,7 +64,7 @@ export class HeldHelped {
   /** When `step` has something to do. */
   dueAt(nowMs: number): number {
     if (this.isWaiting) return nowMs;
-    return this.#parts.table.helped.length > 0 ? this.#nextAt : Number.POSITIVE_INFINITY;
+    return this.#hasAny ? this.#nextAt : Number.POSITIVE_INFINITY;
   }
 
   /** `hasPrimary`: another node is primary and heard, so no packets come here. Only then what is not translated goes, too. */
@@ -80,6 +88,13 @@ export class HeldHelped {
   /** Forgets what was asked: a change of role has begun. */
   clear(): void {
     this.#deletes.clear();
+  }
+
+  /** Replicas have flows with a helper for as long as their owners: only where this kernel holds any is there work. */
+  get #hasAny(): boolean {
+    const { helped, kernelCount, owners } = this.#parts.table;
+    if (helped.length === 0) return false;
+    return kernelCount > owners.kernelFlows(OWNER_SELF) + owners.kernelFlows(OWNER_UNCLASSIFIED);
   }
 
   #add(slot: number): void {

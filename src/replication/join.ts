@@ -135,7 +135,7 @@ export class Join {
     for (let i = this.#candidates.length - 1; i >= 0; i--) {
       const c = this.#candidates[i];
       if (c.challengedAt !== undefined && now - c.challengedAt >= DUPLICATE_WAIT_MS) this.#decide(c, now);
-      if (now - c.heardAt > CANDIDATE_MS) this.#candidates.splice(this.#candidates.indexOf(c), 1);
+      if (now - c.heardAt > CANDIDATE_MS) this.#drop(c);
     }
     if (now < this.#nextHello || now - this.#lastHello < HELLO_LEAST_MS) return;
     this.#hello(now);
@@ -258,8 +258,14 @@ export class Join {
     this.#self.ports.onPeer({ type: 'refused', node: c.node, owner: old.owner });
   }
 
+  /** It may be gone already: who was admitted a moment ago may also have been silent for too long. */
+  #drop(c: Candidate): void {
+    const at = this.#candidates.indexOf(c);
+    if (at >= 0) this.#candidates.splice(at, 1);
+  }
+
   #admit(c: Candidate, welcome: Welcome, old: Peer | undefined, now: number): void {
-    this.#candidates.splice(this.#candidates.indexOf(c), 1);
+    this.#drop(c);
     const self = this.#self;
     if (!this.#isIncarnationFree(c)) {
       self.ports.counters.count('join.incarnation-taken');

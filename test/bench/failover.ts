@@ -108,6 +108,14 @@ function scenesOf(text: string): SceneName[] {
   throw new RangeError(`--scenes: there is no "${unknown}", write some of ${Object.keys(SCENES).join(',')}`);
 }
 
+const EXAMPLES = `
+Examples:
+  npm run bench:failover                                                 all of it
+  npm run bench:failover -- --scenes cold,hot                            both systems, three sizes: five minutes
+  npm run bench:failover -- --flows 300000 --scenes cold --rounds 3      how sure one figure is
+  npm run bench:failover -- --only conntwin --json >silences.json        for other programs
+`;
+
 function optionsOf(): BenchOptions {
   return new Command('npm run bench:failover --')
     .description(
@@ -119,6 +127,7 @@ function optionsOf(): BenchOptions {
     .option('--rounds <n>', 'how often each is measured', '1')
     .addOption(new Option('--only <side>', 'measure one side').choices(Object.keys(SIDES)))
     .option('--scenes <name,name,...>', Object.keys(SCENES).join(','), Object.keys(SCENES).join(','))
+    .addHelpText('after', EXAMPLES)
     .parse()
     .opts<BenchOptions>();
 }

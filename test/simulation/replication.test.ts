@@ -281,6 +281,24 @@ describe('a restart of a daemon', () => {
     cluster.expectEqual();
   });
 
+  it('of two peers at once is seen by a node that was stalled right then', () => {
+    const cluster = new SimCluster(47);
+    const [a, b, c] = startAll(cluster, ['a', 'b', 'c']);
+    quiet(cluster);
+    cluster.kill(b);
+    cluster.kill(c);
+    const again = ['b', 'c'].map((name) => cluster.start(name));
+    // Both have proved themselves, and their names' old owners have a moment to answer; then nobody is heard any more.
+    cluster.run(150);
+    expect(a.replicator.peers().map((p) => hexOf(p.incarnation))).toEqual([b.id, c.id]);
+    for (const node of again) cluster.kill(node);
+    cluster.now += 6000;
+    a.replicator.tick(cluster.now);
+    expect(a.replicator.peers().map((p) => hexOf(p.incarnation))).toEqual(
+      expect.arrayContaining(again.map(({ id }) => id)),
+    );
+  });
+
   it('under a name that is in use is refused, and the first one goes on', () => {
     const cluster = new SimCluster(46);
     const [a, b] = startAll(cluster, ['a', 'b']);

@@ -3,10 +3,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { generate } from '../../lab/background-flows.js';
 import type { GeneratorVerb } from '../../lab/flow-generator.js';
 import { Lab } from '../../lab/lab.js';
+import { burstCost } from '../burst-cost.js';
 import { CpuMeter, cpuValues } from '../cpu-meter.js';
 import type { Figure, Side, Values } from '../figure.js';
 import { EventSink } from '../kernel-limit.js';
-import { linkTraffic } from '../link-bytes.js';
 import { contenderOf, type Part, type Say, type Sizes } from '../part.js';
 import { SETTLED_MS, settled } from '../settling.js';
 
@@ -69,15 +69,15 @@ async function contenderEvents(side: Side, lab: Lab, burst: number, say: Say): P
   const values: Record<string, number> = {};
   for (const verb of VERBS) {
     say(`${burst} times ${verb}`);
-    const before = await linkTraffic(lab);
-    meter.lap();
-    const { perSecond } = await generate(lab, 'fw1', verb, burst);
-    await wait();
-    Object.assign(values, cpuValues(verb, meter.lap(), burst));
+    let perSecond = 0;
+    const { cpu, link } = await burstCost(lab, meter, verb, burst, async () => {
+      ({ perSecond } = await generate(lab, 'fw1', verb, burst));
+      await wait();
+    });
+    Object.assign(values, cpu);
     if (verb !== 'create') continue;
-    const after = await linkTraffic(lab);
-    values['link.bytes'] = (after.bytes - before.bytes) / burst;
-    values['link.packets'] = ((after.packets - before.packets) / burst) * 1000;
+    values['link.bytes'] = link.bytes;
+    values['link.packets'] = link.packets * 1000;
     values['burst.missing'] = burst - (await contender.replicated());
     values['burst.perSecond'] = perSecond;
   }

@@ -2,9 +2,9 @@
 import type { GeneratorVerb } from '../../lab/flow-generator.js';
 import { Lab } from '../../lab/lab.js';
 import { program } from '../../lab/program.js';
-import { CpuMeter, cpuValues } from '../cpu-meter.js';
+import { burstCost } from '../burst-cost.js';
+import { CpuMeter } from '../cpu-meter.js';
 import type { Figure, Side, Values } from '../figure.js';
-import { linkTraffic } from '../link-bytes.js';
 import { contenderOf, type Part, type Say, type Sizes } from '../part.js';
 import { settled } from '../settling.js';
 
@@ -50,12 +50,11 @@ async function measure(side: Side, { burst }: Sizes, say: Say): Promise<Values> 
     const values: Record<string, number> = {};
     for (const verb of VERBS) {
       say(`${burst} times ${verb}`);
-      const before = await linkTraffic(lab);
-      meter.lap();
-      await generate(lab, verb, burst, 0);
-      await wait();
-      Object.assign(values, cpuValues(`mixed.${verb}`, meter.lap(), burst));
-      values[`mixed.${verb}.bytes`] = ((await linkTraffic(lab)).bytes - before.bytes) / burst;
+      const { cpu, link } = await burstCost(lab, meter, `mixed.${verb}`, burst, async () => {
+        await generate(lab, verb, burst, 0);
+        await wait();
+      });
+      Object.assign(values, cpu, { [`mixed.${verb}.bytes`]: link.bytes });
       if (verb !== 'update') continue;
       const missing = burst - (await contender.replicated());
       if (missing > 0) throw new Error(`the backup lacks ${missing} of ${burst} flows`);

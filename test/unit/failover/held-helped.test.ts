@@ -45,6 +45,7 @@ function held(flow: FlowDescription): number {
 describe('flows with a helper that a backup holds from its own tenure', () => {
   it('are deleted, and stay in the replica', () => {
     const slots = Array.from({ length: 200 }, (_, i) => held(control(1000 + i)));
+    expect(helped.dueAt(0)).toBe(0);
     for (let i = 0; i < 6; i++) {
       helped.step((i + 1) * 100, true);
       node.drain();
@@ -60,17 +61,25 @@ describe('flows with a helper that a backup holds from its own tenure', () => {
   it('are deleted where nothing is translated as well: the helper knows the stream as it was', () => {
     const slot = held(control(1000, { status: IPS_SEEN_REPLY | IPS_ASSURED, reply: undefined }));
     // Packets may come here while nobody else is primary.
-    for (let i = -6; i < 0; i++) {
+    for (let i = 0; i < 6; i++) {
       helped.step((i + 1) * 100, false);
       node.drain();
     }
     expect(node.twin.flows.count).toBe(1);
-    for (let i = 0; i < 6; i++) {
+    for (let i = 6; i < 12; i++) {
       helped.step((i + 1) * 100, true);
       node.drain();
     }
     expect(node.twin.flows.count).toBe(0);
     expect(node.table.hasImage(slot)).toBe(true);
+  });
+
+  it('are no work where this kernel holds none: a replica alone wakes nobody', () => {
+    node.hear(peer, control(1000), 0);
+    node.twin.born(makeRecord(control(1)).m, 0);
+    node.drain();
+    expect(node.table.helped.length).toBe(2);
+    expect(helped.dueAt(0)).toBe(Number.POSITIVE_INFINITY);
   });
 
   it('stay if another life of theirs began here when the kernel was about to be asked', () => {
