@@ -31,16 +31,36 @@ MASTER_RX_LOWER_PRI | MASTER_PRIORITY | BACKUP_PRIORITY) exit 0 ;;
   ;;
 esac
 
+# When keepalived started this script: clock ticks since this boot (proc(5), starttime), and the pid where two have the
+# same. On a busy machine a script may be overtaken by one that was started after it.
+ticks=$(sed 's/.*) //' /proc/$$/stat | cut -d ' ' -f 20)
+boot=$(cat /proc/sys/kernel/random/boot_id)
+
+# True if the role that the file names was wanted after the one that this script has come for.
+is_overtaken() {
+  read -r _ other_ticks other_pid other_boot 2>/dev/null <"$wanted" || return 1
+  [ "$other_boot" = "$boot" ] || return 1
+  { [ "$other_ticks" -gt "$ticks" ] || { [ "$other_ticks" -eq "$ticks" ] && [ "$other_pid" -gt $$ ]; }; } 2>/dev/null
+}
+
 # What is wanted now; a script that waits, or tries again, does what the newest one wants.
 directory=$(dirname "$SOCKET")
 wanted=$directory/notify.wanted
-if { echo "$role" >"$wanted.$$" && mv -f "$wanted.$$" "$wanted" && exec 9>"$directory/notify.lock"; } 2>/dev/null; then
-  command -v flock >/dev/null 2>&1 && flock 9
+has_flock=$(command -v flock || true)
+note_wanted() {
+  exec 8>"$directory/notify.order" 9>"$directory/notify.lock" || return 1
+  [ -n "$has_flock" ] && flock 8
+  is_overtaken || { echo "$role $ticks $$ $boot" >"$wanted.$$" && mv -f "$wanted.$$" "$wanted"; } || return 1
+  exec 8>&-
+}
+if [ -w "$directory" ] && note_wanted 2>/dev/null; then
+  [ -n "$has_flock" ] && flock 9
 else
+  exec 8>&-
   say "cannot write into $directory: going on without order between calls"
   wanted=
 fi
-newest() { [ -n "$wanted" ] && cat "$wanted" 2>/dev/null || echo "$role"; }
+newest() { { [ -n "$wanted" ] && cut -d ' ' -f 1 "$wanted" 2>/dev/null; } || echo "$role"; }
 
 while :; do
   role=$(newest)
