@@ -19,6 +19,7 @@ export class Standby {
   readonly #core: Core;
   /** Cold only: hot creates such flows anew, and keeps their sequence adjustment in step. */
   readonly #helped: HeldHelped | undefined;
+  readonly #hasProvenPrimary = (): boolean => this.livePrimary()?.isProven === true;
   #classifiedTo = 0;
 
   constructor(core: Core) {
@@ -91,9 +92,8 @@ export class Standby {
     const isChanging = this.#isChanging;
     // Also where it was stopped before anybody looked at the role again: what the kernel has may be another life now.
     if (isChanging) this.purger.cancel();
-    if (this.#core.role !== 'primary' && !isChanging)
-      this.#helped?.step(now, this.livePrimary()?.isProven === true);
-    else this.#helped?.clear();
+    if (this.#core.role === 'primary' || isChanging) this.#helped?.clear();
+    else this.#helped?.step(now, this.#hasProvenPrimary);
   }
 
   get #isChanging(): boolean {

@@ -67,16 +67,21 @@ export class HeldHelped {
     return this.#hasAny ? this.#nextAt : Number.POSITIVE_INFINITY;
   }
 
-  /** `hasPrimary`: another node is primary and heard, so no packets come here. Only then what is not translated goes, too. */
-  step(nowMs: number, hasPrimary: boolean): void {
-    this.#isAll = hasPrimary;
+  /**
+   * `hasPrimary` is asked where there is work: another node is primary and heard, so no packets come here. Only then what
+   * is not translated goes, too.
+   */
+  step(nowMs: number, hasPrimary: () => boolean): void {
     if (this.isWaiting) {
-      if (this.#parts.emptied() !== this.#emptiedBefore) this.#delete();
+      if (this.#parts.emptied() === this.#emptiedBefore) return;
+      this.#isAll = hasPrimary();
+      this.#delete();
       return;
     }
     const { helped } = this.#parts.table;
-    if (nowMs < this.#nextAt || helped.length === 0) return;
+    if (nowMs < this.#nextAt || !this.#hasAny) return;
     this.#nextAt = nowMs + INTERVAL_MS;
+    this.#isAll = hasPrimary();
     const asked = this.#asked;
     for (let i = 0; i < LOOKS_PER_STEP && i < helped.length && !asked.isFull; i++) {
       if (this.#at >= helped.length) this.#at = 0;

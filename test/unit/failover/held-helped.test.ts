@@ -47,7 +47,7 @@ describe('flows with a helper that a backup holds from its own tenure', () => {
     const slots = Array.from({ length: 200 }, (_, i) => held(control(1000 + i)));
     expect(helped.dueAt(0)).toBe(0);
     for (let i = 0; i < 6; i++) {
-      helped.step((i + 1) * 100, true);
+      helped.step((i + 1) * 100, () => true);
       node.drain();
     }
     expect(node.twin.flows.count).toBe(0);
@@ -62,12 +62,12 @@ describe('flows with a helper that a backup holds from its own tenure', () => {
     const slot = held(control(1000, { status: IPS_SEEN_REPLY | IPS_ASSURED, reply: undefined }));
     // Packets may come here while nobody else is primary.
     for (let i = 0; i < 6; i++) {
-      helped.step((i + 1) * 100, false);
+      helped.step((i + 1) * 100, () => false);
       node.drain();
     }
     expect(node.twin.flows.count).toBe(1);
     for (let i = 6; i < 12; i++) {
-      helped.step((i + 1) * 100, true);
+      helped.step((i + 1) * 100, () => true);
       node.drain();
     }
     expect(node.twin.flows.count).toBe(0);
@@ -80,6 +80,9 @@ describe('flows with a helper that a backup holds from its own tenure', () => {
     node.drain();
     expect(node.table.helped.length).toBe(2);
     expect(helped.dueAt(0)).toBe(Number.POSITIVE_INFINITY);
+    helped.step(100, () => {
+      throw new Error('nobody need be asked');
+    });
   });
 
   it('stay if another life of theirs began here when the kernel was about to be asked', () => {
@@ -88,10 +91,10 @@ describe('flows with a helper that a backup holds from its own tenure', () => {
     const flow = node.twin.find(makeRecord(control(1)).m, 0);
     if (flow !== undefined) node.twin.die(flow);
     node.twin.born(makeRecord(control(1)).m, 0);
-    helped.step(100, true);
+    helped.step(100, () => true);
     expect(node.twin.flows.count).toBe(1);
     node.drain();
-    helped.step(200, true);
+    helped.step(200, () => true);
     expect(node.twin.flows.count).toBe(1);
     expect(node.table.owner(node.table.find(makeRecord(control(1)).m, 0))).toBe(OWNER_SELF);
     expect(node.table.owner(slot)).toBe(peer.owner);
@@ -99,7 +102,7 @@ describe('flows with a helper that a backup holds from its own tenure', () => {
 
   it('are not called held when the kernel says that it has none', () => {
     const slot = node.hear(peer, control(1), KERNEL);
-    helped.step(100, true);
+    helped.step(100, () => true);
     expect(node.table.bits(slot) & KERNEL).toBe(0);
     expect(node.table.hasImage(slot)).toBe(true);
   });
@@ -109,7 +112,7 @@ describe('flows with a helper that a backup holds from its own tenure', () => {
     node.drain();
     held(control(2, { helper: undefined }));
     for (const at of [100, 200]) {
-      helped.step(at, true);
+      helped.step(at, () => true);
       node.drain();
     }
     expect(node.twin.flows.count).toBe(2);
