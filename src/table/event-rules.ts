@@ -3,8 +3,8 @@
  *
  * | event   | no slot        | own, unclassified       | held (a peer's, KERNEL)    | replica only (a peer's)  |
  * |---------|----------------|-------------------------|----------------------------|--------------------------|
- * | NEW     | own            | replace; FRESH if other | own, FRESH                 | own, FRESH               |
- * |         |                | life                    |                            |                          |
+ * | NEW     | own            | replace; FRESH if other | GET: own, FRESH; else   | GET: own, FRESH; else    |
+ * |         |                | life                    | drop                    | drop                     |
  * | UPDATE  | GET: own; else | merge; GET if other     | primary: GET: own;         | GET: as held; else drop  |
  * |         | drop           | life                    | else TOUCHED               |                          |
  * | DESTROY | nothing        | tombstone, or gone      | KERNEL cleared             | nothing                  |
@@ -170,8 +170,11 @@ export class EventRules implements EventSink {
       return;
     }
     if (slot < 0) this.#insert(m, at, 0, true);
-    else if (table.owner(slot) > OWNER_UNCLASSIFIED) this.#insert(m, at, FRESH);
-    else this.#replace(slot, m, at);
+    else if (table.owner(slot) > OWNER_UNCLASSIFIED) {
+      // It may have waited while this node deleted the flow that it held, which no event tells (seed 257).
+      if (!this.#isThere(m, at)) return;
+      this.#insert(this.#found, 0, FRESH);
+    } else this.#replace(slot, m, at);
     this.expectations.masterCame(m, at);
   }
 
@@ -248,15 +251,19 @@ export class EventRules implements EventSink {
     return true;
   }
 
+  /** Asks the kernel for what an event told of: `#found` is the flow as it is now. */
+  #isThere(m: Memory, at: number): boolean {
+    // The kernel also finds by the reply tuple: then it is another flow that it shows.
+    if (this.#options.get(m, at, this.#found) && keyEqual(m, at, this.#found, 0)) return true;
+    this.#options.counters.count('event.ofNothing');
+    return false;
+  }
+
   /** An update of which the table knows no flow, or another life of it: what does the kernel have? */
   #ask(slot: number, m: Memory, at: number): void {
     const table = this.#table;
     const found = this.#found;
-    // The kernel also finds by the reply tuple: then it is another flow that it shows.
-    if (!this.#options.get(m, at, found) || !keyEqual(m, at, found, 0)) {
-      this.#options.counters.count('event.updateOfNothing');
-      return;
-    }
+    if (!this.#isThere(m, at)) return;
     if (slot >= 0 && table.owner(slot) > OWNER_UNCLASSIFIED) this.#updatedHeld(slot, found);
     else if (this.#options.ignore?.(found, 0)) this.leave(slot);
     else if (slot < 0) this.#insert(found, 0, 0);

@@ -105,6 +105,7 @@ describe('a NEW', () => {
 
   it('over a held flow of a peer makes a visible own slot and leaves the peer a shadow with its image', () => {
     const theirs = peersFlow(flow({ mark: 1 }), bit.KERNEL);
+    kernel.set(key(flow()), flow({ mark: 2 }));
     send(EVENT_NEW, flow({ mark: 2 }));
     expect(slot()).not.toBe(theirs);
     expect(bits(slot())).toBe(bit.KERNEL | bit.DIRTY | bit.FRESH);
@@ -112,6 +113,15 @@ describe('a NEW', () => {
     expect(table.hasImage(theirs)).toBe(true);
     expect(holds(theirs, flow({ mark: 1 }))).toBe(true);
     expect(holds(slot(), flow({ mark: 2 }))).toBe(true);
+  });
+
+  it('over a held flow that this node has deleted since, which no event tells, is of nothing', () => {
+    const theirs = peersFlow(flow({ mark: 1 }), bit.KERNEL);
+    rules.gone(theirs);
+    send(EVENT_NEW, flow({ mark: 2 }));
+    expect(slot()).toBe(theirs);
+    expect([table.owner(theirs), bits(theirs)]).toEqual([peer, 0]);
+    expect(counters.get('event.ofNothing')).toBe(1);
   });
 
   it('over an own living flow is a new life only if an immutable field or the id differs, or a sticky bit is gone', () => {
@@ -177,7 +187,7 @@ describe('an UPDATE', () => {
 
   it('without a slot asks the kernel: what it shows is own, ENOENT is dropped', () => {
     send(EVENT_UPDATE, flow({ mark: 1 }));
-    expect([slot(), counters.get('event.updateOfNothing')]).toEqual([-1, 1]);
+    expect([slot(), counters.get('event.ofNothing')]).toEqual([-1, 1]);
     kernel.set(key(flow()), flow({ mark: 1, state: 3 }));
     send(EVENT_UPDATE, flow({ mark: 1 }), { seen: SEEN_MARK });
     expect(holds(slot(), flow({ mark: 1, state: 3 }))).toBe(true);
@@ -305,6 +315,7 @@ describe('a DESTROY', () => {
 
   it('of an own flow makes the peer’s shadow visible again, once the stream has said it', () => {
     const theirs = peersFlow(flow({ mark: 1 }));
+    kernel.set(key(flow()), flow({ mark: 2 }));
     send(EVENT_NEW, flow({ mark: 2 }));
     flush();
     send(EVENT_DESTROY, flow());
