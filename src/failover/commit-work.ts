@@ -129,6 +129,11 @@ export class CommitWork {
     this.#marks = new Uint16Array(parts.table.capacity);
   }
 
+  /** Nothing was begun that is not done. */
+  get isIdle(): boolean {
+    return this.queue.length + this.late.length + this.settling.length === 0;
+  }
+
   /** True if the slot still waits for this commit. */
   isPending(slot: number): boolean {
     const { table } = this.parts;

@@ -33,7 +33,17 @@ import {
   PART_MASTER,
 } from '../flow/record.js';
 import { HELD_RENEW_S, HELD_TIMEOUT_S, INJECT_BATCH, KERNEL_FULL_PAUSE_MS } from '../limits.js';
-import { DEAD, FRESH, KERNEL, PENDING, REJECTED, SHADOW, SWEPT, TOUCHED } from '../table/slot-bits.js';
+import {
+  DEAD,
+  FRESH,
+  INJECTING,
+  KERNEL,
+  PENDING,
+  REJECTED,
+  SHADOW,
+  SWEPT,
+  TOUCHED,
+} from '../table/slot-bits.js';
 import { CommitConflicts } from './commit-conflicts.js';
 
 import { CommitQueue, STAGE_GET } from './commit-queue.js';
@@ -92,6 +102,8 @@ export class HotInjector implements EndingsOwner {
   readonly #masterKey = allocateMemory(MAX_RECORD_BYTES);
   #emptiedBefore = 0;
   #nowMs = 0;
+  /** No conflict is on its way. */
+  #isSettled = true;
 
   constructor(parts: CommitParts, queue: HotQueue, times: HeldTimes) {
     this.#queue = queue;
@@ -212,6 +224,7 @@ export class HotInjector implements EndingsOwner {
   #inject(): number {
     const batch = this.#batch;
     const queue = this.#queue;
+    this.#isSettled = this.work.isIdle;
     let hasTaken = false;
     for (let left = Math.min(queue.length, SLOTS_PER_TURN); left > 0 && !batch.isFull; left--) {
       const slot = queue.peek();
@@ -234,10 +247,14 @@ export class HotInjector implements EndingsOwner {
   /** Adds what the slot needs; false if it has to wait. */
   #take(slot: number): boolean {
     const { table } = this.#parts;
-    if (!this.#isMine(slot)) return true;
+    if (!table.isUsed(slot) || table.owner(slot) !== this.source) return true;
+    if ((table.bits(slot) & (PENDING | DEAD | SHADOW)) === PENDING) {
+      // A conflict of an older record is on its way.
+      if (!this.#isSettled) return false;
+      this.#takeOver(slot);
+    }
     const bits = table.bits(slot);
-    // A conflict of an older record is on its way.
-    if ((bits & PENDING) !== 0) return false;
+    if ((bits & LEFT_ALONE) !== 0) return true;
     const hasImage = table.hasImage(slot);
     if ((bits & KERNEL) === 0) {
       // What finds no room now is found again by the walk.
@@ -248,6 +265,20 @@ export class HotInjector implements EndingsOwner {
     } else if ((bits & FRESH) !== 0 || (hasImage && this.hasOldWindows(slot))) return this.#end(slot);
     else if (hasImage) this.#addUpdate(slot);
     return true;
+  }
+
+  /**
+   * It waits, and for no conflict of this injector: a slot of its key did, and gave way to it when they got one owner, or
+   * a promote was stopped. What the kernel has of it is asked for.
+   */
+  #takeOver(slot: number): void {
+    const { table } = this.#parts;
+    if ((table.bits(slot) & KERNEL) === 0 || !table.hasImage(slot)) {
+      table.clearBits(slot, PENDING | INJECTING);
+      return;
+    }
+    this.work.pendAgain(slot);
+    this.work.enqueue(slot, STAGE_GET);
   }
 
   /** False if it has to wait. */

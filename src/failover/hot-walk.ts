@@ -20,7 +20,7 @@ import type { HotQueue } from './hot-queue.js';
 
 /** Slots looked at in one turn. */
 const SLOTS_PER_TURN = 2048;
-const SKIPPED = DEAD | SHADOW | PENDING | TOUCHED;
+const SKIPPED = DEAD | SHADOW | TOUCHED;
 
 /** A number of things a second, at most a second's worth at once. */
 class Allowance {
@@ -99,8 +99,11 @@ export class HotWalk {
     const table = this.#table;
     if (!table.isUsed(slot) || table.owner(slot) !== this.#injector.source || this.#queue.has(slot)) return;
     const bits = table.bits(slot);
-    if ((bits & SKIPPED) !== 0) return;
-    if (this.#isDue(slot, bits, (nowMs / 1000) >>> 0, nowMs)) this.#queue.push(slot, nowMs);
+    // Whether somebody sees to it the injector knows.
+    if ((bits & (PENDING | DEAD | SHADOW)) === PENDING) this.#queue.push(slot, nowMs);
+    else if ((bits & SKIPPED) === 0 && this.#isDue(slot, bits, (nowMs / 1000) >>> 0, nowMs)) {
+      this.#queue.push(slot, nowMs);
+    }
   }
 
   #isDue(slot: number, bits: number, nowS: number, nowMs: number): boolean {

@@ -30,7 +30,15 @@ import {
   PART_MASTER,
 } from '../../../src/flow/record.js';
 import { HELD_RENEW_S, HELD_TIMEOUT_S, REINJECT_PAUSE_S } from '../../../src/limits.js';
-import { FRESH, KERNEL, OWNER_SELF, REJECTED, SHADOW, TOUCHED } from '../../../src/table/slot-bits.js';
+import {
+  FRESH,
+  KERNEL,
+  OWNER_SELF,
+  PENDING,
+  REJECTED,
+  SHADOW,
+  TOUCHED,
+} from '../../../src/table/slot-bits.js';
 import type { TestPeer } from '../../simulation/failover-node.js';
 import { HotNode } from '../../simulation/hot-node.js';
 import { replyKey } from '../../simulation/kernel-twin-flows.js';
@@ -373,6 +381,42 @@ describe('what this kernel does by itself', () => {
     node.upsert(fw1, nat(1, 5000, { mark: 5 }));
     node.run();
     expect(node.outOfStep(fw1)).toBeUndefined();
+  });
+
+  it('a conflict is settled also where its slot gives way to another one of its key meanwhile', () => {
+    const fw2 = node.addPeer('fw2', { isAlive: true, role: 'backup', primaryTerm: 0 });
+    const gone = node.upsert(fw1, nat(1, 5000));
+    const kept = node.upsert(fw2, nat(1, 5000));
+    // The kernel has the tuple already, and nobody knew.
+    node.twin.born(makeRecord(nat(1, 7000, { status: IPS_SRC_NAT })).m, 0);
+    while (node.hot.step(node.timeMs) === 'more');
+    expect(node.table.bits(gone) & PENDING).toBe(PENDING);
+    node.table.relabel(fw1.owner, fw2.owner);
+    Object.assign(fw1, { role: 'backup', isAbsorbed: true });
+    Object.assign(fw2, { role: 'primary', primaryTerm: 8 });
+    expect([node.table.isUsed(gone), node.table.bits(kept) & PENDING]).toEqual([false, PENDING]);
+    node.run(200);
+    expect(node.table.bits(kept) & (KERNEL | PENDING)).toBe(KERNEL);
+    expect(node.outOfStep(fw2)).toBeUndefined();
+    expect(node.hot.report).toMatchObject({ source: 'fw2', waiting: 0, lagMs: 0 });
+    node.upsert(fw2, nat(1, 5000, { mark: 3 }));
+    node.run();
+    expect(markOf(node.kernelRecord(nat(1, 5000)))).toBe(3);
+  });
+
+  it('flows that a promote had marked before it was stopped are followed as before', () => {
+    for (let i = 1; i <= 3; i++) node.upsert(fw1, udp(i));
+    node.run();
+    for (let i = 1; i <= 3; i++) node.table.setBits(node.slotOf(udp(i)), PENDING);
+    node.upsert(fw1, udp(1, { mark: 9 }));
+    node.remove(fw1, udp(2));
+    node.upsert(fw1, udp(4));
+    node.table.setBits(node.slotOf(udp(4)), PENDING);
+    node.run(15_000, 50);
+    expect(node.outOfStep(fw1)).toBeUndefined();
+    expect([1, 2, 3, 4].map((i) => markOf(node.kernelRecord(udp(i))))).toEqual([9, undefined, 0, 0]);
+    expect(node.hot.isInStep(node.slotOf(udp(3)))).toBe(true);
+    expect(node.hot.report).toMatchObject({ waiting: 0, lagMs: 0 });
   });
 
   it('a flow that ends here comes back, once in ten seconds', () => {
