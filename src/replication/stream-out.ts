@@ -50,6 +50,15 @@ interface Statement {
   role: Role;
 }
 
+const tenure = (term: number): Statement => ({
+  kind: 'tenure',
+  term,
+  isFormer: false,
+  seeds: [],
+  stage: 'whole',
+  role: 'backup',
+});
+
 export class StreamOut {
   /** Receivers wait for their repairs: a commit goes before them. */
   isRepairDeferred = false;
@@ -153,8 +162,14 @@ export class StreamOut {
   #stateTenure(): void {
     const { isTenureSoon, openTenure, role } = this.#self;
     this.#self.isTenureSoon = false;
-    if (!isTenureSoon || role === 'primary') return;
-    this.#state({ kind: 'tenure', term: openTenure, isFormer: false, seeds: [], stage: 'whole', role });
+    if (isTenureSoon && role !== 'primary') this.#state(tenure(openTenure));
+  }
+
+  /** Where nothing is sent again, who missed it would never hear of a tenure that others wait to be taken over. */
+  #repeatTenure(): void {
+    const { mode, role, openTenure, isTenureOver } = this.#self;
+    const isTold = openTenure > 0 || isTenureOver;
+    if (mode !== 'reliable' && role !== 'primary' && isTold) this.#say(tenure(openTenure));
   }
 
   /** Flows or expectations have changed since they were said. */
@@ -219,6 +234,7 @@ export class StreamOut {
     digests.sum(OWNER_SELF, LEVEL_ROOT, 0);
     expectations.sum(OWNER_SELF);
     const { ops } = this.#frames;
+    this.#repeatTenure();
     this.#frames.open();
     if (!ops.mark(digests, expectations)) {
       this.#frames.next();

@@ -119,6 +119,31 @@ describe('a promote in whose course the old primary is promoted and demoted agai
   });
 });
 
+describe('a tenure that the primary has not heard of', () => {
+  for (const mode of ['reliable', 'refresh', 'best-effort'] as const) {
+    it(`is taken over in the mode ${mode}, and nobody waits for it any more`, async () => {
+      cluster = new CoreCluster(['fw1', 'fw2', 'fw3'], 1, { mode });
+      [fw1, fw2] = cluster.nodes;
+      const fw3 = cluster.nodes[2];
+      await cluster.begin();
+      await cluster.done(fw1.demote());
+      await cluster.done(fw2.promote());
+      await cluster.until('fw1 is taken over', () => !fw3.peer('fw1').wasPrimary && cluster.isInStep());
+      cluster.network.cut('fw1', 'fw2');
+      await cluster.done(fw1.promote());
+      await cluster.done(fw1.demote());
+      await cluster.run(50);
+      expect([fw2.peer('fw1').wasPrimary, fw3.peer('fw1').wasPrimary]).toEqual([false, true]);
+      cluster.network.heal();
+      await cluster.until('fw2 takes it over', () => fw2.up.roles.lastAbsorb !== undefined);
+      await cluster.until('fw3 has heard of it', () => !fw3.peer('fw1').wasPrimary);
+      await cluster.run(3000);
+      expect([fw2.peer('fw1').wasPrimary, fw3.peer('fw1').wasPrimary]).toEqual([false, false]);
+      expect(fw2.up.replicator.term).toBeGreaterThan(fw3.peer('fw1').primaryTerm);
+    });
+  }
+});
+
 describe('two primaries', () => {
   beforeEach(pair);
 
