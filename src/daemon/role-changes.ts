@@ -168,8 +168,8 @@ export class RoleChanges {
       core.stream.declare([{ node, incarnation, cutSequence: cut }], replicator.term, 'done');
       return;
     }
-    // The word of a lower term would not be heard.
-    if (source.primaryTerm > replicator.term) {
+    // The word of a lower term would not be heard, and a takeover has a higher one than what it takes over.
+    if (source.primaryTerm >= replicator.term) {
       const term = nextTerm(replicator.highestTerm, replicator.term, ports.wallClock());
       this.#persistTerm(term);
       core.stream.setRole('primary', term);

@@ -107,8 +107,8 @@ export class Promotion {
     this.#cuts = chosen.sources.map(({ applied }) => applied);
     parts.stream.pin(chosen.sources.map(({ owner }) => owner));
     this.#reasons = [...chosen.reasons];
-    // Who takes over a tenure has a higher term than it.
-    const isOutranked = chosen.sources.some(({ primaryTerm }) => primaryTerm > options.term);
+    // Who takes over a tenure has a higher term than it; two that began at the same time may have one.
+    const isOutranked = chosen.sources.some(({ primaryTerm }) => primaryTerm >= options.term);
     this.term =
       isAgain && !isOutranked
         ? options.term
@@ -238,7 +238,7 @@ export class Promotion {
     const isSource = ({ owner }: SourceView) => this.#sources.some((source) => source.owner === owner);
     const isOutranked = isNew
       ? stream.highestTerm >= this.term
-      : stream.sources().some((view) => isSource(view) && view.primaryTerm > this.term);
+      : stream.sources().some((view) => isSource(view) && view.primaryTerm >= this.term);
     if (isOutranked) this.term = nextTerm(stream.highestTerm, this.term, this.#options.wallClockMs);
   }
 

@@ -119,6 +119,27 @@ describe('a promote in whose course the old primary is promoted and demoted agai
   });
 });
 
+describe('two nodes that are promoted within the delay of the network', () => {
+  it('may have one term; who takes the other one over rises above it', async () => {
+    await pair();
+    await cluster.done(fw1.demote());
+    const [first, second] = [fw1.promote(), fw2.promote()];
+    await cluster.done(first);
+    await cluster.done(second);
+    const { term } = fw2.up.replicator;
+    expect(fw1.up.replicator.term).toBe(term);
+    await cluster.run(500);
+    fw1.born(1001);
+    fw2.die(7);
+    await cluster.run(500);
+    await cluster.done(fw1.demote());
+    await cluster.until('all is handed over', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    expect([fw2.markOf(1001), fw2.markOf(7)]).toEqual([0, undefined]);
+    expect(fw2.up.replicator.term).toBeGreaterThan(term);
+    expect(fw2.peer('fw1').wasPrimary).toBe(false);
+  });
+});
+
 describe('a tenure that the primary has not heard of', () => {
   for (const mode of ['reliable', 'refresh', 'best-effort'] as const) {
     it(`is taken over in the mode ${mode}, and nobody waits for it any more`, async () => {

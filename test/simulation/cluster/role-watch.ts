@@ -67,23 +67,33 @@ export class RoleWatch {
     // A primary may not have heard of a tenure that came after its own: it is judged by what it says to its peers.
     if (role === 'primary') return;
     for (const { node, incarnation } of state.sources) {
-      const term = this.#world.streamOf(incarnation)?.tenure ?? 0;
+      const view = stream.sources().find((source) => hexOf(source.incarnation) === incarnation);
       // Left over from a promote that was cut short: not taken over now.
-      const isKnown = stream.sources().some((view) => hexOf(view.incarnation) === incarnation);
-      if (!isKnown || term < state.term || this.#world.runOf(incarnation) === run) continue;
+      if (view === undefined || this.#world.runOf(incarnation) === run) continue;
+      const term = this.#readTenure(view);
+      if (term < state.term) continue;
       throw new Violation(11, `${run.name} takes over ${node} of term ${term} with ${state.term}`);
     }
   }
 
-  /** A primary begins to take over: no tenure that it knows to be later than its own, and no living rival. */
+  /**
+   * A term is above all that were seen (PROTOCOL.md, section 6): the last one that the source had said in what was read of its
+   * stream. Two nodes that are promoted within the network's delay may take one term, or the later one the lower.
+   */
+  #readTenure({ incarnation, applied }: SourceView): number {
+    return this.#world.streamOf(hexOf(incarnation))?.tenureAt(applied) ?? 0;
+  }
+
+  /** A primary begins to take over: no tenure of which it has heard that is not before its own, and no living rival. */
   declares(run: DaemonRun, { cuts, stage }: Declared): void {
     const before = this.#before.get(run);
     if (stage !== 'begun' || before?.role !== 'primary') return;
     const { stream, replicator } = run.core;
     for (const view of stream.sources()) {
       if (!cuts.has(hexOf(view.incarnation))) continue;
-      if (view.primaryTerm >= replicator.term) {
-        const terms = `${view.primaryTerm} with ${replicator.term}`;
+      const term = Math.max(view.primaryTerm, this.#readTenure(view));
+      if (term >= replicator.term) {
+        const terms = `${term} with ${replicator.term}`;
         throw new Violation(11, `${run.name} takes over ${view.node} of term ${terms}`);
       }
       if (!isRival(view, before.term)) continue;

@@ -139,6 +139,14 @@ export class StreamRecord {
     note.live = this.#live;
   }
 
+  /** The term of the last ROLE(primary) up to this sequence; 0: there was none. */
+  tenureAt(sequence: number): number {
+    for (let s = Math.min(sequence, this.length); s > 0; s--) {
+      if (this.frames[s].tenure > 0) return this.frames[s].tenure;
+    }
+    return 0;
+  }
+
   /** What was said of the key last. */
   last(key: string): string | undefined {
     return this.keys.get(key)?.values.at(-1);
