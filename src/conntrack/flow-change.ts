@@ -62,6 +62,16 @@ export class FlowChange {
     return attributes;
   }
 
+  /**
+   * Whether the last prepared flow counts as updated although it is as wanted: conntrack(8) writes what --label-add says
+   * into every flow, and what --label-del says into every flow that has labels.
+   */
+  get isRestated(): boolean {
+    const { labelsAdded, labelsDeleted } = this.#settings;
+    if (labelsAdded !== undefined) return true;
+    return labelsDeleted !== undefined && findPart(this.m, 0, PART_LABELS) >= 0;
+  }
+
   #changeProtoinfo(): boolean {
     const { state, vtagOriginal, vtagReply, isServer } = this.#settings;
     if ((state ?? vtagOriginal ?? vtagReply ?? isServer) === undefined) return false;

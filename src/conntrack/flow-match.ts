@@ -1,5 +1,5 @@
 /** Whether a flow is one that the command line asks for: compiled once, asked per record, nothing allocated. */
-import { AF_INET6, IPS_DST_NAT, IPS_SRC_NAT } from '../flow/conntrack-enums.js';
+import { AF_INET6, IPPROTO_DCCP, IPS_DST_NAT, IPS_SRC_NAT } from '../flow/conntrack-enums.js';
 import {
   addressBytes,
   findPart,
@@ -80,8 +80,15 @@ const sourceNat = (to: Translation): Test =>
   natTest(IPS_SRC_NAT, to, offReplyDst, (addr) => offReplyL4(addr) + 2);
 const destinationNat = (to: Translation): Test => natTest(IPS_DST_NAT, to, offReplySrc, offReplyL4);
 
-function tupleTests({ original, reply, mask }: Settings): Test[] {
+/** Linux 6.17 and later track DCCP without ports: those of such a flow are none, and not 0. */
+const dccpPortsTest: Test = (m, at) => m.u32[(at + OFF_ORIG_L4) >>> 2] !== 0;
+
+function tupleTests({ original, reply, mask, protocol }: Settings): Test[] {
   const tests: Test[] = [];
+  const hasPorts = [original.first, original.second, reply.first, reply.second].some(
+    (port) => port !== undefined,
+  );
+  if (hasPorts && protocol === IPPROTO_DCCP) tests.push(dccpPortsTest);
   const address = (place: Place, value: Uint8Array | undefined, bits?: Uint8Array) => {
     if (value !== undefined) tests.push(addressTest(place, value, bits));
   };

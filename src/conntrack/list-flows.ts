@@ -140,10 +140,10 @@ export function updateFlows(run: Run, settings: Settings): number {
   };
   const take = (m: Memory, at: number): void => {
     const attributes = change.prepare(m, at);
-    if (attributes === 0) return;
+    if (attributes === 0 && !change.isRestated) return;
     // Such a flow's timeout cannot be changed, and the kernel would change the rest and then refuse.
     const isFixed = (attributes & (1 << CTA_TIMEOUT)) !== 0 && (statusOf(m, at) & IPS_FIXED_TIMEOUT) !== 0;
-    const errno = isFixed ? EPERM : send(run, change, attributes);
+    const errno = isFixed ? EPERM : attributes === 0 ? 0 : send(run, change, attributes);
     if (errno === ENOENT) return;
     if (errno !== 0) {
       failed++;

@@ -1,6 +1,6 @@
 /** The conntrack command as a process, beside Debian's: random command lines, the manual's examples, events, many flows. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -124,6 +124,36 @@ test('a file with a bad line changes nothing, and the line is named', () => {
     'conntrack v1.4.9 (conntwin): -, line 3: --dport: "70000" is not a number from 0 to 65535',
   ]);
   expect(runTwin(['-C']).stdout).toBe('0\n');
+});
+
+test('a label counts as written in every flow that --label-add names, as in the original', () => {
+  const labels = join(directory, 'labels.conf');
+  writeFileSync(labels, '5 five\n6 six\n');
+  for (const line of FLOWS.slice(0, 3)) runTwin(line.split(' '));
+  const update = (line: string) => {
+    const { code, stderr } = runTwin(['-U', '--labelmap', labels, '-f', 'ipv4', ...line.split(' ')]);
+    return `${code} ${stderr.replace(/^.*: /, '').trim()}`;
+  };
+  expect(update('-p tcp --label-add five')).toBe('0 1 flow entries have been updated.');
+  expect(update('--label-add five')).toBe('0 3 flow entries have been updated.');
+  expect(update('--label-add five')).toBe('0 3 flow entries have been updated.');
+  expect(update('-p tcp --label-del')).toBe('0 1 flow entries have been updated.');
+  // Those that have labels, be it others.
+  expect(update('--label-del six')).toBe('0 2 flow entries have been updated.');
+  expect(update('-p tcp --label-del six')).toBe('1 0 flow entries have been updated.');
+});
+
+test('a DCCP flow that the kernel tracks without ports has no port 0', () => {
+  const words = '-I -p dccp -s 10.0.0.1 -d 10.9.0.1 --sport 1 --dport 80 --state OPEN --role client -t 1000';
+  for (const run of [runDebian, runTwin]) expect(run(words.split(' ')).code).toBe(0);
+  const shown = (line: string) => {
+    const [debian, twin] = [runDebian, runTwin].map((run) => run(line.split(' ')));
+    expect(compare(debian, twin)).toBeUndefined();
+    return twin.stderr;
+  };
+  expect(shown('-L -p dccp')).toContain(' 1 flow entries');
+  expect(shown('-L -p dccp --dport 0')).toContain(' 0 flow entries');
+  expect(shown('-L -p dccp --reply-port-dst 0')).toContain(' 0 flow entries');
 });
 
 /** A program that shows events, and what it has written. */
