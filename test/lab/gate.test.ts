@@ -1,21 +1,25 @@
 /** The gate while a promote commits: what it keeps out, and that it never outlives its daemon. */
 import { afterEach, describe, expect, test } from 'vitest';
+import type { FailoverReport } from '../../src/control/messages.js';
 import { generate } from './background-flows.js';
 import { eventually } from './deadline.js';
 import { FirewallPair } from './firewall-pair.js';
 import { Lab } from './lab.js';
 import { LabDaemon } from './lab-daemon.js';
-import { PushTraffic } from './push-traffic.js';
+import { PUSH_PORT, PushTraffic } from './push-traffic.js';
 import { countResets, resetsSeen } from './reset-counter.js';
 import { sized } from './size.js';
 
-/** Younger than the live connections, and so before them in the commit; it lasts while somebody looks for the gate. */
+/** Younger than the live connections, and so before them in the commit: it lasts until the gate was seen. */
 const FLOWS = sized(60_000, 1_000_000);
+/** So many of them show that the commit has begun. */
+const SOME = 100;
 const CONNECTIONS = 40;
 /** New clients, and the SNAT ports that they and the live connections share. */
 const OTHERS = 64;
 const SYNC_WITHIN_MS = 60_000;
-const TALK_WITHIN_MS = 20_000;
+const TALK_WITHIN_MS = 60_000;
+const GATE_UP_WITHIN_MS = 20_000;
 const GATE = { failover: { gate: 'drop' } };
 let pair: FirewallPair | undefined;
 let lab: Lab | undefined;
@@ -41,19 +45,55 @@ async function fill({ lab: of, fw2 }: FirewallPair, connections: number): Promis
   });
 }
 
-/**
- * Cuts fw1 off and makes fw2 primary. As soon as its gate is up fw2's daemon is stopped, so that the commit lasts until
- * the gate has dropped `drops` packets, however fast it is: only then it goes on.
- */
-async function takeOver({ lab: of, fw2 }: FirewallPair, drops: number, meanwhile?: () => void) {
-  await Promise.all([of.cut('fw1'), of.cutSync('fw1')]);
-  const promoting = fw2.failover('primary');
-  await eventually('the gate is up', { withinMs: 5000, everyMs: 1 }, async () => {
-    if ((await gateOf(fw2)).raised !== 1) return false;
-    fw2.pause();
-    return true;
+/** Tells whether a table's name was among the changes of fw2's rules since, without the help of fw2's daemon. */
+async function watchTables(of: Lab): Promise<(table: string) => boolean> {
+  const monitor = of.spawn('fw2', ['nft', 'monitor', 'tables'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let seen = '';
+  monitor.stdout?.on('data', (piece) => {
+    seen += String(piece);
   });
+  const sees = (table: string) => seen.includes(table);
+  await eventually('nft tells of changes', { withinMs: GATE_UP_WITHIN_MS }, async () => {
+    await of.exec('fw2', ['nft', 'add table inet marker; delete table inet marker']);
+    return sees('marker');
+  });
+  return sees;
+}
+
+/**
+ * Begins fw2's promote and stops its daemon as soon as its gate is up and `committed` flows are in the kernel. It runs
+ * behind all others until then: the more crowded the machine is, the less of the commit is over when that is seen.
+ * Throws if a live connection was committed.
+ */
+async function stopBehindGate(
+  { lab: of, fw2 }: FirewallPair,
+  committed = 0,
+): Promise<{ promoting: Promise<FailoverReport> }> {
+  const sees = await watchTables(of);
+  fw2.isInNoHurry = true;
+  const promoting = fw2.failover('primary');
+  promoting.catch(() => undefined);
+  await eventually('the gate is up', { withinMs: GATE_UP_WITHIN_MS, everyMs: 1 }, async () => {
+    return sees('conntwin_gate') && (committed === 0 || (await of.kernelFlows('fw2')) >= committed);
+  });
+  fw2.pause();
+  fw2.isInNoHurry = false;
+  const live = await of.exec('fw2', ['conntrack', '-L', '-p', 'tcp', '--dport', String(PUSH_PORT)]);
+  if (live !== '')
+    throw new Error(`the gate was seen too late to show anything, these are committed:\n${live}`);
+  return { promoting };
+}
+
+/**
+ * Makes fw2 primary in fw1's place. The commit lasts until the gate has dropped `drops` packets, for the daemon stands
+ * still until then. The live connections lose fw1 only when it does: who has heard nothing for long rarely tries again.
+ */
+async function takeOver(pair: FirewallPair, drops: number, meanwhile?: () => void): Promise<FailoverReport> {
+  const { lab: of, fw2 } = pair;
+  await of.cutSync('fw1');
+  const { promoting } = await stopBehindGate(pair);
   try {
+    await of.cut('fw1');
     await of.activate('fw2');
     meanwhile?.();
     await eventually(`the gate drops ${drops} packets`, { withinMs: 4000, everyMs: 20 }, async () => {
@@ -110,12 +150,11 @@ describe('a raised gate', () => {
     pair = await FirewallPair.create({ flows: FLOWS, config: GATE });
     const { lab, fw2 } = pair;
     await fill(pair, 0);
-    const promoting = fw2.failover('primary').catch(() => undefined);
-    await eventually('the gate is up', { withinMs: 5000, everyMs: 1 }, async () => {
-      return (await gateOf(fw2)).state === 'raised';
-    });
+    // What it is about to do is written down before the first flow is.
+    const { promoting } = await stopBehindGate(pair, SOME);
+    expect(await isGateGone(lab)).toBe(false);
     await fw2.kill();
-    await promoting;
+    await promoting.catch(() => undefined);
     await eventually('the table is gone', { withinMs: 2000, everyMs: 10 }, () => isGateGone(lab));
     await fw2.start();
     await eventually('the promote is through', { withinMs: SYNC_WITHIN_MS }, async () => {

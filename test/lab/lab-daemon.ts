@@ -1,6 +1,7 @@
 /** A conntwin daemon in a firewall of the lab: its configuration, its life, and the commands sent to it. */
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { constants, getPriority, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { ControlClient } from '../../src/control/client.js';
@@ -115,6 +116,11 @@ export class LabDaemon {
 
   resume(): void {
     this.signal('SIGCONT');
+  }
+
+  /** It runs behind all other processes (nice 19), or as they do. */
+  set isInNoHurry(isSo: boolean) {
+    if (this.pid !== undefined) setPriority(this.pid, isSo ? constants.priority.PRIORITY_LOW : getPriority());
   }
 
   /** Removes what it remembers of its role, as a reboot does. */

@@ -6,7 +6,7 @@ import { type Lab, SERVER_ADDRESS } from './lab.js';
 import { program } from './program.js';
 import type { PushState } from './push-program.js';
 
-const PORT = 5003;
+export const PUSH_PORT = 5003;
 const PAUSE_MS = 20;
 const PUSH_PROGRAM = 'test/lab/push-program';
 
@@ -25,7 +25,7 @@ export class PushTraffic {
 
   /** Starts it and resolves when every connection is made and talks. */
   static async start(lab: Lab, connections: number): Promise<PushTraffic> {
-    const command = [...program(PUSH_PROGRAM), 'server', String(PORT), String(PAUSE_MS)];
+    const command = [...program(PUSH_PROGRAM), 'server', String(PUSH_PORT), String(PAUSE_MS)];
     let isListening = false;
     onLine(lab.spawn('server', command, { stdio: ['pipe', 'pipe', 'inherit'] }), () => {
       isListening = true;
@@ -39,7 +39,13 @@ export class PushTraffic {
 
   /** More connections to the same server: their program starts, so that `open` takes no time. */
   static prepare(lab: Lab, connections: number): PushTraffic {
-    const command = [...program(PUSH_PROGRAM), 'client', SERVER_ADDRESS, String(PORT), String(connections)];
+    const command = [
+      ...program(PUSH_PROGRAM),
+      'client',
+      SERVER_ADDRESS,
+      String(PUSH_PORT),
+      String(connections),
+    ];
     return new PushTraffic(lab.spawn('client', command, { stdio: ['pipe', 'pipe', 'inherit'] }), connections);
   }
 
