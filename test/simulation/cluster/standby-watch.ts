@@ -66,6 +66,8 @@ export class StandbyWatch {
   /** The slot of the flow that is about to be deleted had these bits and this owner. */
   #bits = 0;
   #owner = 0;
+  /** A purge is at work: what is asked for is looked at by it. */
+  #isPurge = false;
   readonly #row = allocateMemory(1024);
   readonly #record = allocateMemory(1024);
   readonly #world: StandbyWorld;
@@ -91,6 +93,16 @@ export class StandbyWatch {
   /** A run decides whose the flows of its first dump are. */
   ready(run: DaemonRun): void {
     if (run.core.standby.livePrimary()?.isProven !== true) this.#alone.add(run);
+    const { purger } = run.core.standby;
+    const step = purger.step.bind(purger);
+    purger.step = (now) => {
+      this.#isPurge = true;
+      try {
+        step(now);
+      } finally {
+        this.#isPurge = false;
+      }
+    };
   }
 
   /**
@@ -121,7 +133,8 @@ export class StandbyWatch {
 
   #looked(machine: Machine, run: DaemonRun, m: Memory, at: number): void {
     const flow = machine.twin.find(m, at);
-    if (flow === undefined || !run.core.standby.purger.isRunning) return;
+    // An audit asks, too, and so does an event.
+    if (flow === undefined || !this.#isPurge) return;
     const looks = mapOf(this.#looks, machine);
     const key = keyText(m, at);
     const image = imageOf(run, m, at);
