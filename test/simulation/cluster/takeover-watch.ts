@@ -38,7 +38,13 @@ export interface Takeover {
   /** Up to where it took over each source when it began to. */
   cuts: ReadonlyMap<string, number>;
   /** Records of keys of which several sources have spoken, and this node has no own: by the source's term. */
-  readonly rivals: Map<string, Map<number, string>>;
+  readonly rivals: Map<string, Map<number, Rival>>;
+}
+
+/** What a source, an incarnation, says of a key. */
+interface Rival {
+  readonly incarnation: string;
+  readonly value: string;
 }
 
 /** Whom the watch asks. */
@@ -108,7 +114,7 @@ export class TakeoverWatch {
       // Which of two sources' records is the one that counts is not this watch's to say.
       if (isShadow || takeover.flows.has(key)) takeover.doubtful.add(key);
       const term = views.find(({ owner }) => owner === table.owner(slot))?.primaryTerm ?? 0;
-      this.#rival(takeover, run, slot, key, term);
+      this.#rival(takeover, run, slot, key, term, owners.get(table.owner(slot)) ?? '');
       if (isShadow && takeover.flows.has(key)) continue;
       takeover.flows.set(key, durableText(table.memory, at));
       takeover.owners.set(key, owners.get(table.owner(slot)) ?? '');
@@ -175,24 +181,33 @@ export class TakeoverWatch {
   }
 
   /** Notes a source's record of a key of which this node has no own flow. */
-  #rival(takeover: Takeover, run: DaemonRun, slot: number, key: string, term: number): void {
+  #rival(
+    takeover: Takeover,
+    run: DaemonRun,
+    slot: number,
+    key: string,
+    term: number,
+    incarnation: string,
+  ): void {
     const { table } = run.core;
     const at = table.recordAt(slot);
     const visible = table.find(table.memory, at);
     // Where one says that it has ended, that stands.
     const hasOther = table.owner(visible) <= OWNER_UNCLASSIFIED || !table.hasImage(visible);
     if (term === 0 || visible < 0 || hasOther) return;
-    const rivals = takeover.rivals.get(key) ?? new Map<number, string>();
+    const rivals = takeover.rivals.get(key) ?? new Map<number, Rival>();
     takeover.rivals.set(key, rivals);
-    rivals.set(term, durableText(table.memory, at));
+    rivals.set(term, { incarnation, value: durableText(table.memory, at) });
   }
 
   /** Of two sources the one with the higher term is believed. */
   #ranked(run: DaemonRun, takeover: Takeover): void {
     const { table } = run.core;
-    for (const [key, rivals] of takeover.rivals) {
+    for (const [key, all] of takeover.rivals) {
+      // What is left of a promote that was cut short stands beside them in the state, and is not taken now (seed 405).
+      const rivals = new Map([...all].filter(([, { incarnation }]) => takeover.cuts.has(incarnation)));
       if (rivals.size < 2) continue;
-      const best = rivals.get(Math.max(...rivals.keys())) as string;
+      const best = rivals.get(Math.max(...rivals.keys()))?.value ?? '';
       writeText(this.#m, best);
       const slot = table.find(this.#m, 0);
       if (slot < 0 || table.owner(slot) !== OWNER_SELF) continue;
