@@ -28,7 +28,7 @@ class Killed extends Error {
 const TICK_MS = 10;
 const WAIT_MS = 1;
 const UNREAD_MAX_MS = 50;
-/** A loop that did not run for so long was stalled. Milliseconds. */
+/** A loop that runs so much later than it wanted was stalled. Milliseconds. */
 const STALL_MS = 50;
 /** What one look at the clock costs, and one frame. Milliseconds. */
 const LOOK_MS = 0.01;
@@ -146,7 +146,8 @@ export class DaemonRun {
   asked = 0;
   readonly #host: RunHost;
   readonly #dropsBefore: number;
-  #lastLoopAt: number;
+  /** When its loop was to run next. */
+  #plannedAt: number;
   #inboxBytes = 0;
   #clock = 0;
   /** What this round has cost so far. Milliseconds. */
@@ -154,6 +155,8 @@ export class DaemonRun {
   #busyUntil = 0;
   #nextTick = 0;
   #lastTick = 0;
+  /** When the core wants its next turn, whatever comes. */
+  #nextTurn = 0;
   #crowdedAt = Number.NEGATIVE_INFINITY;
   #wakeAt = Number.POSITIVE_INFINITY;
   #hasNews = true;
@@ -170,7 +173,7 @@ export class DaemonRun {
     this.startedAt = host.schedule.now;
     this.lastHeartbeatAt = this.startedAt;
     this.runningSince = this.startedAt;
-    this.#lastLoopAt = this.startedAt;
+    this.#plannedAt = this.startedAt;
     this.#dropsBefore = options.kernel.eventsLost();
     this.#clock = this.#local();
     this.core = this.#makeCore();
@@ -300,7 +303,6 @@ export class DaemonRun {
     }
     this.#inboxBytes += bytes;
     this.inbox.push(datagram);
-    this.#hasNews = true;
     this.wake();
   }
 
@@ -339,7 +341,7 @@ export class DaemonRun {
     this.#spentMs = 0;
     if (this.#isHurried) this.#crowdedAt = now;
     const begun = this.#clock;
-    let state: TurnState = 'idle';
+    let state: TurnState | 'none' = 'none';
     const job = this.core.jobs.current;
     try {
       state = this.#oneRound(now);
@@ -354,13 +356,25 @@ export class DaemonRun {
     this.#takeovers();
     this.#host.schedule.check();
     if (this.asked > 0 && this.core.jobs.current !== job) this.#host.schedule.react();
-    if (now - this.#lastLoopAt > STALL_MS) this.runningSince = now;
-    this.#lastLoopAt = now;
+    if (now - this.#plannedAt > STALL_MS) this.runningSince = now;
     const cost = Math.max(0.02, this.#clock + this.#spentMs - begun) * this.slowness;
     this.#busyUntil = now + cost;
-    const pause = this.inbox.length > 0 || state === 'more' ? 0 : state === 'wait' ? WAIT_MS : TICK_MS;
-    this.wake(Math.min(now + pause, Math.max(this.#nextTick, now)));
+    this.#plan(now, state);
+    this.#plannedAt = this.inbox.length > 0 ? now : Math.max(now, Math.min(this.#nextTurn, this.#nextTick));
+    this.wake(this.#plannedAt);
     this.#host.afterStep(this);
+  }
+
+  /** As the daemon's loop does: what was not done in a turn, and is due, waits for something else and not for time. */
+  #plan(now: number, state: TurnState | 'none'): void {
+    if (state !== 'none') this.#nextTurn = state === 'idle' ? Number.POSITIVE_INFINITY : now;
+    if (state === 'wait') this.#nextTurn = now + WAIT_MS;
+    // What the node's own requests have made the kernel say makes its socket readable like anything else.
+    if (this.options.kernel.queue.length > 0) this.#nextTurn = Math.min(this.#nextTurn, now + WAIT_MS);
+    const local = this.#clock + this.#spentMs;
+    const due = this.core.dueAt(local);
+    const tickAt = due <= local ? now + TICK_MS : now + (due - local);
+    this.#nextTick = Math.min(this.#nextTick, tickAt);
   }
 
   #takeovers(): void {
@@ -374,18 +388,22 @@ export class DaemonRun {
   }
 
   /** Timers come before sockets in a loop that was held: what waits in the buffer was not read then. */
-  #oneRound(now: number): TurnState {
+  #oneRound(now: number): TurnState | 'none' {
     // As the daemon's loop does: who is silent is judged when all was read, but not put off for long.
     const isUnread = this.inbox.length > 0 && now - this.#lastTick < UNREAD_MAX_MS;
-    const isTick = now >= this.#nextTick && !isUnread;
+    const isBusy = this.#hasNews || now >= this.#nextTurn;
+    const isTickDue = now >= this.#nextTick || (isBusy && now - this.#lastTick >= TICK_MS);
+    const isTick = isTickDue && !isUnread;
     if (isTick) {
-      this.#nextTick = now + TICK_MS;
+      this.#nextTick = Number.POSITIVE_INFINITY;
       this.#lastTick = now;
       this.core.tick(this.clock());
     }
     for (let i = 0; i < FRAMES_PER_TURN && this.inbox.length > 0; i++) this.#receive();
-    const hasNews = this.#hasNews || !isTick;
+    const hasNews = this.#hasNews || now >= this.#nextTurn;
     this.#hasNews = false;
+    const local = this.#clock + this.#spentMs;
+    if (!isTick && !hasNews && this.core.dueAt(local) > local) return 'none';
     return this.core.turn(this.clock(), hasNews);
   }
 
