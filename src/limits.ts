@@ -21,7 +21,7 @@ export const TICK_MS = 10;
  * `dueAt`, and the rest are looks that may be so much late. Below STALL_MS, which is what a loop that was held looks like.
  * Milliseconds.
  */
-export const REST_TICK_MS = 100;
+export const REST_TICK_MS = 200;
 /** Requests sent to the kernel in one datagram: 64 to 128 is where the rate is flat and no answer is lost. */
 export const INJECT_BATCH = 128;
 /**
@@ -255,7 +255,7 @@ export const GATE_MAX_MS = 5000;
 export const READY_PROVEN_MS = 5000;
 /** A hot kernel that is further behind its replica is not ready. Milliseconds. */
 export const HOT_LAG_MAX_MS = 1000;
-/** Time between two looks whether this node is ready. Milliseconds. */
+/** Least time between two looks whether this node is ready: one comes with a tick. Milliseconds. */
 export const READY_LOOK_MS = 300;
 /** Time between two checks of what a takeover needs of this kernel. Milliseconds. */
 export const CHECK_INTERVAL_MS = 60_000;

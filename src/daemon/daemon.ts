@@ -80,11 +80,12 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
   const gate = openGate(config, counters, log);
   if (gate !== undefined) open.push(gate);
   core = makeCore({ config, choice, kernel, links, keys, counters, log, gate });
-  const loop = new Loop(core, () => links.read(SLICE_BUDGET_MS));
-  onHeard = () => loop.heard();
-  const operations = new Operations(core);
   let vrrp: Vrrp | undefined;
   const ready = watchReady(config, core, kernel, () => vrrp, log, open);
+  const readLinks = () => links.read(SLICE_BUDGET_MS);
+  const loop = new Loop(core, readLinks, (now) => ready.tick(now));
+  onHeard = () => loop.heard();
+  const operations = new Operations(core);
   const startedAt = performance.now();
   const status = () =>
     statusReport({

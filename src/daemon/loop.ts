@@ -7,6 +7,8 @@ import type { Core } from './core.js';
 const UNREAD_MAX_MS = 50;
 /** A pause for work that waits for something outside: an acknowledgement, a fuller frame, an event. Milliseconds. */
 const WAIT_MS = 1;
+/** What is not due at once waits for a multiple of this, so that one wake-up serves all that falls between. Milliseconds. */
+const GRID_MS = 25;
 
 /**
  * Gives the core its turns: at once while there is work, after a moment while it waits, else when something comes or a
@@ -23,6 +25,7 @@ export class Loop {
   readonly #core: Core;
   readonly #readLinks: () => boolean;
   readonly #cpuMs: () => number;
+  readonly #look: (now: number) => void;
   readonly #onWait = () => this.#run(true);
   readonly #onTick = () => this.#tick();
   readonly #onSoon = () => this.#afterPoll();
@@ -43,9 +46,18 @@ export class Loop {
   /** CPU that the thread had used by then. Milliseconds. */
   #cpuAtTick = 0;
 
-  /** `readLinks` reads the links for a moment; false when they are empty. `cpuMs`: CPU of this thread so far. */
-  constructor(core: Core, readLinks: () => boolean, cpuMs: () => number = threadCpuMs) {
+  /**
+   * `readLinks` reads the links for a moment; false when they are empty. `look` is for what watches the core and has no
+   * time of its own: it comes with each tick. `cpuMs`: CPU of this thread so far.
+   */
+  constructor(
+    core: Core,
+    readLinks: () => boolean,
+    look: (now: number) => void,
+    cpuMs: () => number = threadCpuMs,
+  ) {
     this.#core = core;
+    this.#look = look;
     this.#cpuMs = cpuMs;
     this.#readLinks = readLinks;
   }
@@ -122,16 +134,18 @@ export class Loop {
     this.#lastTick = now;
     this.#cpuAtTick = this.#cpuMs();
     this.#core.tick(now);
+    this.#look(now);
   }
 
   /** Sees to it that a tick comes at that time, or before. */
   #tickBy(due: number, now: number): void {
-    if (due >= this.#tickDue) return;
+    const at = due - now > TICK_MS ? Math.ceil(due / GRID_MS) * GRID_MS : due;
+    if (at >= this.#tickDue) return;
     clearTimeout(this.#tickTimer);
     // The event loop's own time may be a millisecond behind: a timer that comes early is a wake-up for nothing.
-    const delay = Math.ceil(due - now) + 1;
+    const delay = Math.ceil(at - now) + 1;
     this.#tickTimer = setTimeout(this.#onTick, delay);
-    this.#tickDue = due;
+    this.#tickDue = at;
     this.#timerDue = now + delay;
   }
 

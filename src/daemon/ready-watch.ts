@@ -21,13 +21,17 @@ export interface ReadyWatchParts {
 export class ReadyWatch {
   readonly #parts: ReadyWatchParts;
   readonly #readiness = new Readiness();
-  readonly #timer: NodeJS.Timeout;
+  #lastLook = Number.NEGATIVE_INFINITY;
   #verdict: Verdict = { isReady: false, reasons: ['starting'] };
 
   constructor(parts: ReadyWatchParts) {
     this.#parts = parts;
     this.#look();
-    this.#timer = setInterval(() => this.#look(), READY_LOOK_MS);
+  }
+
+  /** To be called at each tick of the loop: a timer of its own would wake a daemon that rests. */
+  tick(now: number): void {
+    if (now - this.#lastLook >= READY_LOOK_MS) this.#look();
   }
 
   report(): ReadyReport {
@@ -53,12 +57,12 @@ export class ReadyWatch {
    * would move the addresses. A backup without a daemon falls behind.
    */
   close(): void {
-    clearInterval(this.#timer);
     if (this.#parts.core.role !== 'primary') this.#parts.trackFile?.say(false, performance.now());
   }
 
   #look(): void {
     const now = performance.now();
+    this.#lastLook = now;
     const verdict = this.#readiness.look(this.#view(), now);
     const isChanged = verdict.isReady !== this.#verdict.isReady;
     this.#verdict = verdict;

@@ -87,7 +87,11 @@ async function startReplica(): Promise<void> {
     came(m, at);
     return insertNew(m, at, owner, bits);
   };
-  const loop = new Loop(core, () => channel.read(1));
+  const loop = new Loop(
+    core,
+    () => channel.read(1),
+    () => {},
+  );
   kernel.start(() => loop.wake());
   loop.start();
 }
