@@ -62,10 +62,15 @@ export class CommandContext {
       await this.withDaemon(use);
       return true;
     }
-    const { probeSocket } = await import('../control/socket-path.js');
-    if ((await probeSocket(await this.#socketPath())) !== undefined) return false;
+    if (!(await this.hasDaemon())) return false;
     await this.withDaemon(use);
     return true;
+  }
+
+  /** Whether a daemon answers. */
+  async hasDaemon(): Promise<boolean> {
+    const { probeSocket } = await import('../control/socket-path.js');
+    return (await probeSocket(await this.#socketPath())) === undefined;
   }
 
   /** A sink that draws progress over one line of standard error, if somebody looks; `end` wipes it. */

@@ -118,19 +118,25 @@ async function listKernel(
   pass: () => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
-  const dumper = new Dumper({ counters, isShown: true, isPooled: true });
+  let wake = (): void => undefined;
+  const dumper = new Dumper({ counters, isShown: true, isPooled: true, onArrival: () => wake() });
   const sink = (m: Memory, at: number): void => packer.take(m, at, packer.marks.ofKernelFlow(m, at));
   try {
     for (const filter of packer.dumps) {
       dumper.start('table', filter);
       let state: number = DUMP_MORE;
       while ((state === DUMP_MORE || state === DUMP_PENDING) && !signal.aborted) {
+        // Before `next`, which may set a thread to work: that one must find whom to wake.
+        const arrival = new Promise<void>((resolve) => {
+          wake = resolve;
+        });
         state = dumper.next(sink);
-        await pass();
+        if (state === DUMP_PENDING) await arrival;
+        else await pass();
       }
-      if (state !== DUMP_DONE && dumper.error !== undefined) {
-        throw new ControlError('failed', `the kernel table could not be read whole: ${dumper.error.message}`);
-      }
+      if (state === DUMP_DONE || signal.aborted) continue;
+      const why = dumper.error?.message ?? 'it changed its size meanwhile: list again';
+      throw new ControlError('failed', `the kernel table could not be read whole: ${why}`);
     }
   } finally {
     dumper.close();
