@@ -4,7 +4,7 @@
  */
 import { ParameterError } from './errors.js';
 import { COMMANDS, type CommandLetter, spelled } from './options.js';
-import { type ProtocolSpec, protocolOptions, protocolSpec } from './protocols.js';
+import { neededSpec, type ProtocolSpec, protocolOptions, protocolSpec } from './protocols.js';
 
 export const TABLES = ['conntrack', 'expect', 'dying', 'unconfirmed'] as const;
 export type TableName = (typeof TABLES)[number];
@@ -112,7 +112,7 @@ export function judge(judged: Judged): void {
   }
   judgeMasks(judged);
   judgeZero(given);
-  if (judged.protocol !== undefined) judgeProtocol(judged, protocolSpec(judged.protocol), what);
+  if (judged.protocol !== undefined) judgeProtocol(judged, neededSpec(judged.protocol, given), what);
 }
 
 function noSuchCommand(command: string, letter: CommandLetter, table: TableName): string {

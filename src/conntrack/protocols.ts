@@ -102,6 +102,16 @@ const SPECS: ReadonlyMap<number, ProtocolSpec> = new Map([
 /** What this protocol adds to the command line; a protocol without ports adds nothing. */
 export const protocolSpec = (protocol: number): ProtocolSpec => SPECS.get(protocol) ?? NONE;
 
+/**
+ * What names a flow of this protocol, and what makes one: with none of its options given a DCCP flow is one that Linux
+ * 6.17 and later track, without ports and state. So -R takes what -o save wrote of it.
+ */
+export function neededSpec(protocol: number, given: ReadonlySet<string>): ProtocolSpec {
+  const spec = protocolSpec(protocol);
+  const isBare = protocol === IPPROTO_DCCP && !spec.options.some(({ name }) => given.has(name));
+  return isBare ? NONE : spec;
+}
+
 /** Names of all options that protocols add. */
 export const protocolOptions = (): string[] =>
   [...SPECS.values()].flatMap(({ options }) => options.map(({ name }) => name));

@@ -6,8 +6,8 @@ import * as A from './attributes.js';
 import { CONNTRACK_TABLES, ROWS_PER_TABLE } from './compiled-tables.js';
 import * as E from './enums.js';
 import { RequestTemplates } from './request-templates.js';
-import { createStage, STAGE_LABELS } from './stage.js';
-import { unpackRequest } from './unpack.js';
+import { createStage, STAGE_LABELS, STAGE_TIMEOUT } from './stage.js';
+import { timeoutToSend, unpackRequest } from './unpack.js';
 
 /** Room every request must be given. Bytes; the longest (IPv6, translated both ways, all parts) is under 700. */
 export const REQUEST_MAX_BYTES = 1024;
@@ -83,7 +83,7 @@ export class CtnetlinkEncoder {
     if (family !== AF_INET && family !== AF_INET6) throw new RangeError(`no such family: ${family}`);
     const flags = E.NLM_F_REQUEST | (verb === OP_CREATE ? E.NLM_F_CREATE | E.NLM_F_EXCL : 0);
     unpackRequest(verb, m, at, this.stage, this.present);
-    if (only !== -1) this.restrict(only);
+    if (only !== -1) this.restrict(only, m, at);
     const words = this.words;
     const w = start >>> 2;
     words[w + 1] = type | (flags << 16);
@@ -96,10 +96,18 @@ export class CtnetlinkEncoder {
     return end - start;
   }
 
-  /** Leaves only these attributes. A record has no labels that are all zero, but a change may want them so. */
-  private restrict(only: number): void {
+  /**
+   * Leaves only these attributes, and these all. A record has no labels that are all zero, but a change may want them so;
+   * and an update of a whole record says no timeout that is fixed, but a change may be what fixes it: the kernel sets the
+   * timeout first.
+   */
+  private restrict(only: number, m: Memory, at: number): void {
     const labels = 1 << E.CTA_LABELS;
     this.present[0] &= only;
+    if ((only & (1 << E.CTA_TIMEOUT)) !== 0) {
+      this.stage.u32[STAGE_TIMEOUT >>> 2] = timeoutToSend(m, at);
+      this.present[0] |= 1 << E.CTA_TIMEOUT;
+    }
     if ((only & labels) === 0 || (this.present[0] & labels) !== 0) return;
     this.stage.u32.fill(0, STAGE_LABELS >>> 2, (STAGE_LABELS >>> 2) + 4);
     this.present[0] |= labels;

@@ -1,5 +1,5 @@
 /** The conntrack table of one network namespace, for programs: works without the daemon, over sockets of its own. */
-import { ENOENT } from '../../native/libc.js';
+import { ENOENT, EPERM } from '../../native/libc.js';
 import { NetNamespace } from '../../native/net-namespace.js';
 import { CounterMap } from '../flow/counters.js';
 import { type Flow, flowFromRecord } from '../flow/flow.js';
@@ -27,7 +27,7 @@ import { readSysctl } from '../kernel/sysctl.js';
 import { type CpuStats, type ExpectationCpuStats, TableRequests } from '../kernel/table-requests.js';
 import { INJECT_BATCH, LIBRARY_EVENT_BUFFER_BYTES } from '../limits.js';
 import type { CallOptions, EventOptions, ListOptions } from './call-options.js';
-import { ClosedError, CREATE_ADVICE, EventsDisabledError, refusal, UPDATE_ADVICE } from './errors.js';
+import { ClosedError, CREATE_ADVICE, EventsDisabledError, FIXED_ADVICE, refusal, UPDATE_ADVICE } from './errors.js';
 import { EventStream } from './event-stream.js';
 import { Expectations } from './expectations.js';
 import {
@@ -227,7 +227,9 @@ export class Conntrack implements AsyncDisposable {
     }
     writeInput(flow, this.scratch);
     const errno = this.injector.change(this.scratch, 0, only);
-    if (errno !== 0) throw refusal(operation, errno, UPDATE_ADVICE);
+    if (errno === 0) return;
+    const isFixed = errno === EPERM && this.find(key, operation)?.status.includes('FIXED_TIMEOUT') === true;
+    throw refusal(operation, errno, isFixed ? FIXED_ADVICE : UPDATE_ADVICE);
   }
 
   /**

@@ -1,5 +1,5 @@
 /** What can go wrong in a call of the library: one class a reason, each with operation, errno, its name, and cause. */
-import { EBUSY, EEXIST, EINVAL, ENOENT } from '../../native/libc.js';
+import { EBUSY, EEXIST, EINVAL, ENOENT, EPERM } from '../../native/libc.js';
 import { SystemError } from '../../native/system-error.js';
 import { explainNoAccess } from '../kernel/kernel-error.js';
 
@@ -66,6 +66,9 @@ export const CREATE_ADVICE: Advice = {
 export const UPDATE_ADVICE: Advice = {
   [EBUSY]: 'status bits can be set, never cleared',
   [EOPNOTSUPP]: 'this cannot be changed: delete the flow and create it anew',
+};
+export const FIXED_ADVICE: Advice = {
+  [EPERM]: 'its timeout is fixed (FIXED_TIMEOUT): leave timeout out',
 };
 export const EXPECT_ADVICE: Advice = {
   [ENOENT]: 'its master is not in the table',

@@ -156,6 +156,21 @@ test('a DCCP flow that the kernel tracks without ports has no port 0', () => {
   expect(shown('-L -p dccp --reply-port-dst 0')).toContain(' 0 flow entries');
 });
 
+test('what -o save says of every kind of flow is taken by -R as it stands', () => {
+  const dccp = '-I -p dccp -s 10.0.0.1 -d 10.9.0.1 --sport 1 --dport 80 --state OPEN --role client -t 1000';
+  for (const line of [...FLOWS, dccp]) expect(runTwin(line.split(' ')).code).toBe(0);
+  const saved = runTwin(['-L', '-o', 'save']).stdout;
+  runTwin(['-F']);
+  expect(runTwin(['-R', '-'], saved)).toMatchObject({ code: 0, stderr: '' });
+  expect(differenceOf(saved, runTwin(['-L', '-o', 'save']).stdout)).toBeUndefined();
+});
+
+test('-U fixes a timeout at the value that stands beside', () => {
+  runTwin(FLOWS[1].split(' '));
+  const { code, stdout } = runTwin('-U -p udp -t 500 -u FIXED_TIMEOUT'.split(' '));
+  expect([code, stdout]).toEqual([0, expect.stringMatching(/^udp +17 (499|500) /)]);
+});
+
 /** A program that shows events, and what it has written. */
 class Watcher {
   text = '';

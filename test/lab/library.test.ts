@@ -167,6 +167,9 @@ describe('one flow', () => {
     expect(after?.labels).toEqual([9]);
     await ct.update(before, { labels: [] });
     expect((await ct.get(before))?.labels).toBeUndefined();
+    await ct.update(before, { timeout: 700, status: ['FIXED_TIMEOUT'] });
+    expect((await ct.get(before))?.timeout).toBeLessThanOrEqual(700);
+    await expect(ct.update(before, { timeout: 900 })).rejects.toThrow('its timeout is fixed');
     await expect(ct.update(tcp(8), { mark: 1 })).rejects.toBeInstanceOf(FlowMissingError);
     await expect(ct.update(tcp(8), { status: ['ASSURED'] })).rejects.toBeInstanceOf(FlowMissingError);
   });
