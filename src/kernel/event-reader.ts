@@ -1,7 +1,8 @@
-import { ENOBUFS, MSG_TRUNC } from '../../native/libc.js';
+import { ENOBUFS, EPERM, MSG_TRUNC } from '../../native/libc.js';
 import { NetlinkSocket } from '../../native/netlink-socket.js';
 import { ReadPacer } from '../../native/read-pacer.js';
 import { type BpfInstruction, DatagramVector } from '../../native/structs.js';
+import { SystemError } from '../../native/system-error.js';
 import type { Counters } from '../flow/counters.js';
 import type { EventSink } from '../flow/kernel-port.js';
 import type { Log } from '../flow/log.js';
@@ -17,6 +18,7 @@ import {
 } from './enums.js';
 import { type EventFilter, eventProgram } from './event-program.js';
 import { ExpectationDecoder, isExpectationType } from './expectation-decode.js';
+import { NetAdminMissingError } from './kernel-error.js';
 import { NewFlowBell } from './new-flow-bell.js';
 import { tableFill } from './sysctl.js';
 
@@ -78,7 +80,7 @@ export class EventReader {
   private lastDrops = 0;
   private isBulk = false;
 
-  /** Throws SystemError: EPERM without CAP_NET_ADMIN. */
+  /** Throws SystemError: NetAdminMissingError without CAP_NET_ADMIN. */
   constructor(options: EventReaderOptions) {
     this.options = options;
     this.decoder = new CtnetlinkDecoder(options.counters);
@@ -93,7 +95,8 @@ export class EventReader {
       for (const group of options.groups ?? ALL_GROUPS) this.socket.joinGroup(group);
     } catch (error) {
       this.socket.close();
-      throw error;
+      const isForbidden = error instanceof SystemError && error.errno === EPERM;
+      throw isForbidden ? new NetAdminMissingError('listen to conntrack events', EPERM, error) : error;
     }
   }
 

@@ -2,6 +2,8 @@
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { CounterMap } from '../../src/flow/counters.js';
+import { EventReader } from '../../src/kernel/event-reader.js';
 import {
   ClosedError,
   Conntrack,
@@ -390,6 +392,12 @@ test('without CAP_NET_ADMIN it says what is needed', async (context) => {
     const error = await Conntrack.open().catch((e: unknown) => e);
     expect(error).toBeInstanceOf(NetAdminMissingError);
     expect(String(error)).toMatch(/open the conntrack table: .*EPERM.*CAP_NET_ADMIN$/);
+    // What `flows watch` and `conntrack -E` begin with.
+    const counters = new CounterMap();
+    const reader = () =>
+      new EventReader({ bufferBytes: 65_536, isReliable: false, counters, log: () => undefined });
+    expect(reader).toThrow(NetAdminMissingError);
+    expect(reader).toThrow(/listen to conntrack events: .*EPERM.*CAP_NET_ADMIN$/);
   } finally {
     process.seteuid?.(0);
   }
