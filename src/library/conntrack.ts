@@ -27,7 +27,14 @@ import { readSysctl } from '../kernel/sysctl.js';
 import { type CpuStats, type ExpectationCpuStats, TableRequests } from '../kernel/table-requests.js';
 import { INJECT_BATCH, LIBRARY_EVENT_BUFFER_BYTES } from '../limits.js';
 import type { CallOptions, EventOptions, ListOptions } from './call-options.js';
-import { ClosedError, CREATE_ADVICE, EventsDisabledError, FIXED_ADVICE, refusal, UPDATE_ADVICE } from './errors.js';
+import {
+  ClosedError,
+  CREATE_ADVICE,
+  EventsDisabledError,
+  FIXED_ADVICE,
+  refusal,
+  UPDATE_ADVICE,
+} from './errors.js';
 import { EventStream } from './event-stream.js';
 import { Expectations } from './expectations.js';
 import {

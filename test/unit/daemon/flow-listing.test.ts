@@ -56,6 +56,8 @@ describe('the kernel table', () => {
 
   test('a dump that was cut short is an error and no short list', async () => {
     states = [DUMP_MORE, DUMP_INTERRUPTED];
-    await expect(list()).rejects.toThrow('could not be read whole: it changed its size meanwhile: list again');
+    await expect(list()).rejects.toThrow(
+      'could not be read whole: it changed its size meanwhile: list again',
+    );
   });
 });
