@@ -4,6 +4,7 @@ import { allocateMemory, copyRecord, lengthOf, MAX_RECORD_BYTES, type Memory } f
 import type { About } from './where/fields.js';
 
 const SLAB_BYTES = 1 << 20;
+const FLOWS_PER_PIECE = 500;
 
 /** Takes a flow; the record is valid during the call only. */
 export type FlowTaker = (m: Memory, at: number, about: About) => void;
@@ -48,14 +49,16 @@ export class FlowSorter {
     this.#sink();
   }
 
-  /** Hands the flows over in order. */
-  each(take: FlowTaker, now: number): void {
+  /** Hands the flows over in order; after some hundred `between` is waited for, so that no more of their text piles up. */
+  async each(take: FlowTaker, between: () => Promise<void>, now: number): Promise<void> {
     const numbers = Uint32Array.from(this.#place.keys()).sort((a, b) => this.#compare(a, b));
     const about: About = { owner: 0, node: '', now };
-    for (const i of numbers) {
+    for (let n = 0; n < numbers.length; n++) {
+      const i = numbers[n];
       about.owner = this.#owner[i];
       about.node = this.#node[i];
       take(this.#memory(this.#place[i]), this.#place[i] % SLAB_BYTES, about);
+      if ((n + 1) % FLOWS_PER_PIECE === 0) await between();
     }
   }
 

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { FlowTaker } from '../../flow/flow-sorter.js';
 import { TOP_FLOWS_MAX } from '../../limits.js';
 import type { CommandContext } from '../context.js';
 import type { Format } from '../flow-printer.js';
@@ -95,7 +96,8 @@ async function list(context: CommandContext, options: ListOptions): Promise<void
     take: (m, at, about) => (sorter ?? printer).take(m, at, about),
     between: () => printer.flush(),
   });
-  sorter?.each((m, at, about) => printer.take(m, at, about), Date.now() / 1000);
+  const take: FlowTaker = (m, at, about) => printer.take(m, at, about);
+  await sorter?.each(take, () => printer.flush(), Date.now() / 1000);
   await printer.end();
   if (terminal.isInteractive) {
     const note = isKnown ? '' : ' (no daemon answers: whose they are is not known)';
