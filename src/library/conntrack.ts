@@ -26,7 +26,7 @@ import { explainNoAccess } from '../kernel/kernel-error.js';
 import { readSysctl } from '../kernel/sysctl.js';
 import { type CpuStats, type ExpectationCpuStats, TableRequests } from '../kernel/table-requests.js';
 import { INJECT_BATCH, LIBRARY_EVENT_BUFFER_BYTES } from '../limits.js';
-import type { CallOptions, EventOptions, ListOptions } from './call-options.js';
+import { type CallOptions, checkWords, type EventOptions, type ListOptions } from './call-options.js';
 import {
   ClosedError,
   CREATE_ADVICE,
@@ -293,6 +293,7 @@ export class Conntrack implements AsyncDisposable {
 
   /** Deletes every flow, in one request to the kernel, which goes to its end. Throws SystemError. */
   async flush(options: CallOptions = {}): Promise<void> {
+    checkWords('flush (it empties the whole table; delete takes a filter)', options, ['signal']);
     this.check('flush the conntrack table', options.signal);
     await flushing(this.context, (requests) => requests.flush());
   }

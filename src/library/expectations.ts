@@ -9,7 +9,7 @@ import { EventReader } from '../kernel/event-reader.js';
 import { ExpectationDumper } from '../kernel/expectation-dumper.js';
 import type { Injector } from '../kernel/injector.js';
 import { LIBRARY_EVENT_BUFFER_BYTES } from '../limits.js';
-import type { CallOptions, EventOptions } from './call-options.js';
+import { type CallOptions, checkWords, type EventOptions } from './call-options.js';
 import { ClosedError, EXPECT_ADVICE, ListInterruptedError, refusal } from './errors.js';
 import { EventStream } from './event-stream.js';
 import { type ExpectationInput, expectationOf } from './expectation-input.js';
@@ -103,6 +103,7 @@ export class Expectations {
 
   /** Takes all back, or those whose masters have this helper. Throws SystemError. */
   async flush(options: CallOptions & { readonly helper?: string } = {}): Promise<void> {
+    checkWords('flush of the expectations', options, ['signal', 'helper']);
     this.check('flush the expectations', options.signal);
     await flushing(this.context, (requests) => requests.flushExpectations(options.helper));
   }

@@ -1,5 +1,7 @@
 /** What a program hands in about flows, and its packed form. */
+import { IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE } from '../flow/conntrack-enums.js';
 import { type Flow, recordFromFlow } from '../flow/flow.js';
+import { protocolNumber } from '../flow/flow-to-record.js';
 import type { Memory } from '../flow/record.js';
 import * as E from '../kernel/enums.js';
 
@@ -47,8 +49,20 @@ export function writeInput(input: FlowInput | FlowKey, m: Memory): void {
   if (typeof input?.original?.source !== 'string') {
     throw new RangeError('flow.original.source: missing: a flow is named by protocol and original tuple');
   }
+  needPorts(input);
   // recordFromFlow takes the family of the addresses, and no status for none.
   recordFromFlow(input as Flow, m, 0);
+}
+
+/** Protocols all of whose flows have ports: one that was forgotten would name another flow, of port 0. */
+const WITH_PORTS = [IPPROTO_TCP, IPPROTO_UDP, IPPROTO_UDPLITE, IPPROTO_SCTP];
+
+function needPorts({ protocol, original }: FlowInput | FlowKey): void {
+  if (!WITH_PORTS.includes(protocolNumber('flow.protocol', protocol))) return;
+  for (const end of ['sourcePort', 'destinationPort'] as const) {
+    if (original[end] === undefined)
+      throw new RangeError(`flow.original.${end}: missing, and ${protocol} has ports`);
+  }
 }
 
 /** Only what names the flow. */

@@ -222,6 +222,9 @@ describe('many flows', () => {
     await expect(ct.delete({})).rejects.toThrow(/means every flow/);
     await expect(ct.delete({ sourcePort: undefined })).rejects.toThrow(/means every flow/);
     await expect(ct.delete({ dport: 22 } as object)).rejects.toThrow(/"dport" is none of/);
+    // It would have emptied the table.
+    await expect(ct.flush({ family: 'ipv6' } as object)).rejects.toThrow(/"family" is none of signal/);
+    await expect(ct.expectations.flush({ master: 1 } as object)).rejects.toThrow(/"master" is none of/);
     expect(await ct.count()).toBe(402);
   });
 

@@ -79,6 +79,13 @@ test('a flow is named by its protocol and tuple, and one without is refused', ()
   const m = allocateMemory(MAX_RECORD_BYTES);
   expect(() => writeInput({ protocol: 'tcp' } as FlowInput, m)).toThrow(/flow.original.source: missing/);
   expect(() => writeInput({ ...master, mark: -1 }, m)).toThrow(/flow.mark/);
+  const { destinationPort: _, ...half } = tcp;
+  expect(() => writeInput({ protocol: 'tcp', original: half }, m)).toThrow(
+    'flow.original.destinationPort: missing, and tcp has ports',
+  );
+  // GRE without keys is right, and so is DCCP without ports, where the kernel tracks it so.
+  const hosts = { source: tcp.source, destination: tcp.destination };
+  for (const protocol of ['gre', 'dccp', '50']) writeInput({ protocol, original: hosts }, m);
 });
 
 test('a refusal has a class for its reason, with operation, errno, its name and what to do', () => {
