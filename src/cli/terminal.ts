@@ -13,11 +13,13 @@ export interface Terminal {
   interruption(): AbortSignal;
 }
 
-/** The terminal of this process. A reader of standard output that goes away ends the process in silence. */
+/** The terminal of this process. A reader of standard output that goes away ends the process in silence, a full disk not. */
 export function processTerminal(): Terminal {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     // 141: what a shell says of a program that SIGPIPE ended.
-    process.exit(error.code === 'EPIPE' ? 141 : 4);
+    if (error.code === 'EPIPE') process.exit(141);
+    process.stderr.write(`conntwin: standard output: ${error.code}\n`);
+    process.exit(4);
   });
   return {
     out: (text) =>

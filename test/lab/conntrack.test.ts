@@ -165,6 +165,16 @@ test('what -o save says of every kind of flow is taken by -R as it stands', () =
   expect(differenceOf(saved, runTwin(['-L', '-o', 'save']).stdout)).toBeUndefined();
 });
 
+test('a full disk is no list', () => {
+  runTwin(FLOWS[1].split(' '));
+  const full = (words: readonly string[]) =>
+    inside(twins.twin, () => runSync(['sh', '-c', '"$@" > /dev/full', 'sh', ...words]));
+  const command = full(twinArgv(['-L', '-o', 'save']));
+  expect([command.code, command.stderr]).toEqual([1, 'conntrack: standard output: ENOSPC\n']);
+  const flows = full([...program(CONNTWIN_PROGRAM), 'flows', 'list']);
+  expect([flows.code, flows.stderr]).toEqual([4, 'conntwin: standard output: ENOSPC\n']);
+});
+
 test('-U fixes a timeout at the value that stands beside', () => {
   runTwin(FLOWS[1].split(' '));
   const { code, stdout } = runTwin('-U -p udp -t 500 -u FIXED_TIMEOUT'.split(' '));
