@@ -21,18 +21,35 @@ const EXPECTED: readonly Expected[] = [
 /** TIME_WAIT itself. Milliseconds since those flows were closed, after which they may be gone. */
 const TIME_WAIT_MS = 110_000;
 
-/** Sentences on what is not as it has to be; none when all is. */
+/**
+ * How many flows of each kind have its state. An end that is late sends its FIN once more, to where the socket is gone:
+ * the RST that comes back makes a TIME_WAIT a CLOSE, on a busy machine of some in fifty.
+ */
+export async function countStates(lab: Lab, fw: FirewallName): Promise<ReadonlyMap<string, number>> {
+  const lines = await tcpLines(lab, fw);
+  const count = ({ kind, state }: Expected) =>
+    linesOf(lines, kind).filter((line) => line.includes(` ${state} `)).length;
+  return new Map(EXPECTED.map((expected) => [expected.kind, count(expected)]));
+}
+
+const tcpLines = async (lab: Lab, fw: FirewallName): Promise<string[]> =>
+  (await lab.exec(fw, ['conntrack', '-L', '-p', 'tcp'])).split('\n');
+const linesOf = (lines: readonly string[], kind: string): string[] =>
+  lines.filter((line) => line.includes(` dport=${kindOf(kind).port} `));
+
+/** Sentences on what is not as it has to be; none when all is. `counts`: as they were when all was still. */
 export async function wrongStates(
   lab: Lab,
   fw: FirewallName,
-  count: number,
+  counts: ReadonlyMap<string, number>,
   openedMs: number,
 ): Promise<string[]> {
-  const lines = (await lab.exec(fw, ['conntrack', '-L', '-p', 'tcp'])).split('\n');
+  const lines = await tcpLines(lab, fw);
   const isGone = performance.now() - openedMs > TIME_WAIT_MS;
   return EXPECTED.filter(({ state }) => state !== 'TIME_WAIT' || !isGone).flatMap((expected) => {
     const { kind, state, leastS, mostS } = expected;
-    const flows = lines.filter((line) => line.includes(` dport=${kindOf(kind).port} `));
+    const flows = linesOf(lines, kind);
+    const count = counts.get(kind) ?? 0;
     const right = flows.filter((line) => {
       const [, leftS, found] = /^tcp +6 (\d+) (\S+) /.exec(line) ?? [];
       return found === state && Number(leftS) >= leastS && Number(leftS) <= mostS;
