@@ -10,7 +10,7 @@
  * | EMFILE, ENOMEM        | rejected: nf_conntrack_expect_max                                |
  * | anything else         | rejected                                                         |
  */
-import { EXP_OFF_TIMEOUT, writeMasterKey } from '../flow/expectation.js';
+import { EXP_OFF_TIMEOUT, expectationHelper, writeMasterKey } from '../flow/expectation.js';
 import { allocateMemory, type Memory } from '../flow/record.js';
 import { COMMIT_TRIES } from '../limits.js';
 import type { ExpectationEntry } from '../table/expectation-table.js';
@@ -30,6 +30,9 @@ const REASONS: Readonly<Record<number, ExpectationRejectReason>> = {
   [ENOMEM]: 'kernel-full',
   [UNKNOWN]: 'unanswered',
 };
+
+/** Helpers of the kernel whose policy has room for one expectation a master (max_expected, Linux 6.18). */
+const ONE_AT_A_TIME: ReadonlySet<string> = new Set(['ftp', 'tftp']);
 
 interface Wanted {
   readonly record: Memory;
@@ -73,6 +76,16 @@ export class ExpectationCommit {
     return master >= 0 && parts.table.owner(master) === OWNER_SELF && !this.#work.wasCreated(master);
   }
 
+  /**
+   * Its connection has announced another one here, before the commit came to this one: a helper that has room for one
+   * would let that go, and the client waits for just that.
+   */
+  #isOutdated(record: Memory): boolean {
+    const { parts, isOwn } = this.#work;
+    if (!isOwn || !ONE_AT_A_TIME.has(expectationHelper(record, 0))) return false;
+    return parts.table.expectations.hasToldOfSibling(record, 0);
+  }
+
   /** What a source said after it was relabelled is ours as well, and our own stream has said nothing of it yet. */
   takeLate(owner: number): void {
     const { expectations } = this.#work.parts.table;
@@ -98,7 +111,7 @@ export class ExpectationCommit {
     const { record, owner, isOld } = this.#records[i];
     const { expectations } = parts.table;
     const known = expectations.find(owner, record, 0);
-    if (isOld) {
+    if (isOld || this.#isOutdated(record)) {
       parts.counters.count('commit.expectation-old');
       if (known !== undefined) expectations.end(known);
       return;

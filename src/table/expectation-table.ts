@@ -8,6 +8,7 @@
  */
 import {
   cloneExpectation,
+  EXP_OFF_CLASS,
   EXP_OFF_KEY,
   expectationBytes,
   expectationKey,
@@ -64,6 +65,7 @@ export class ExpectationTable {
   readonly dirty = new Set<ExpectationEntry>();
   readonly ended = new Set<ExpectationEntry>();
   readonly #masterKey = allocateMemory(64);
+  readonly #otherKey = allocateMemory(64);
 
   constructor(seed: Uint32Array, max = EXPECTATIONS_MAX) {
     this.#hash = new KeyedHash(seed);
@@ -192,6 +194,20 @@ export class ExpectationTable {
     for (const entry of [...siblings]) {
       if (entry.owner === owner && this.#isMaster(entry, m, at)) this.end(entry);
     }
+  }
+
+  /** True if this node's kernel has told of another live one of the same master and class: no peer was heard of that. */
+  hasToldOfSibling(m: Memory, at: number): boolean {
+    writeMasterKey(m, at, this.#masterKey);
+    const key = expectationKey(m, at);
+    const siblings = this.#byMaster.get(this.#masterHash(this.#masterKey, 0)) ?? [];
+    for (const entry of siblings) {
+      if (entry.owner !== OWNER_SELF || !entry.isLive || entry.heardS !== 0 || entry.key === key) continue;
+      const isSameClass = entry.record.u8[EXP_OFF_CLASS] === m.u8[at + EXP_OFF_CLASS];
+      writeMasterKey(m, at, this.#otherKey);
+      if (isSameClass && this.#isMaster(entry, this.#otherKey, 0)) return true;
+    }
+    return false;
   }
 
   /** All of `from` belongs to `to` from now on. Where both have a key, `to`'s word stands. */

@@ -120,6 +120,21 @@ describe('the expectations of a promote', () => {
     expect(node.table.expectations.find(OWNER_SELF, own(1001), 0)?.isLive).toBe(false);
   });
 
+  it('are old where the connection has announced another one here meanwhile, and the helper has room for one', () => {
+    const ftp = (port: number): Memory => expected(port, 1, { class: 0, helper: 'ftp' });
+    node.hear(peer, call(1, { helper: 'ftp' }));
+    hear(ftp(1001));
+    const { twin } = node;
+    node.finish(node.promotion(), () => {
+      // The master is in the kernel, and its packets pass.
+      if (twin.flows.count > 0 && twin.expectations.count === 0) twin.expectations.announce(ftp(2001), 0);
+    });
+    expect([...inKernel().keys()]).toEqual([2001]);
+    const { expectations } = node.table;
+    expect(expectations.find(OWNER_SELF, ftp(1001), 0)?.isLive).toBe(false);
+    expect(expectations.find(OWNER_SELF, ftp(2001), 0)?.isLive).toBe(true);
+  });
+
   it('that the kernel has already are kept', () => {
     node.hear(peer, call(1));
     hear(expected(1001));
