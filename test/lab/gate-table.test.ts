@@ -95,7 +95,7 @@ test('the kernel itself ends it, and a socket that is closed takes the table wit
   table.close();
   await eventually(
     'the table is gone',
-    { withinMs: 2000, everyMs: 20 },
+    { withinMs: 10_000, everyMs: 20 },
     async () => (await ruleset()) === '',
   );
 });

@@ -158,7 +158,7 @@ describe('a raised gate', () => {
     expect(await isGateGone(lab)).toBe(false);
     await fw2.kill();
     await promoting.catch(() => undefined);
-    await eventually('the table is gone', { withinMs: 2000, everyMs: 10 }, () => isGateGone(lab));
+    await eventually('the table is gone', { withinMs: 10_000, everyMs: 10 }, () => isGateGone(lab));
     await fw2.start();
     await eventually('the promote is through', { withinMs: SYNC_WITHIN_MS }, async () => {
       return (await fw2.status()).lastPromote !== null;

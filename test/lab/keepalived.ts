@@ -11,8 +11,8 @@ import type { FirewallName, Lab } from './lab.js';
 import { repositoryRoot } from './program.js';
 import { INSIDE_GATEWAY } from './ruleset.js';
 
-const STARTS_WITHIN_MS = 10_000;
-const STOPS_WITHIN_MS = 10_000;
+const STARTS_WITHIN_MS = 30_000;
+const STOPS_WITHIN_MS = 30_000;
 const SAMPLES = { fifo: 'keepalived.conf', script: 'keepalived-script.conf' } as const;
 const STATE_LINE = /\(inside\) Entering (MASTER|BACKUP|FAULT) STATE/g;
 
@@ -133,7 +133,7 @@ export class Keepalived {
   }
 
   /** Waits until it has this state. */
-  async becomes(state: 'MASTER' | 'BACKUP' | 'FAULT', withinMs = 10_000): Promise<void> {
+  async becomes(state: 'MASTER' | 'BACKUP' | 'FAULT', withinMs = 30_000): Promise<void> {
     const what = `the keepalived of ${this.name} is ${state}`;
     await eventually(what, { withinMs, everyMs: 20 }, () => this.state === state);
   }

@@ -13,7 +13,7 @@ const KILLS = sized(6, 30);
 /** How long a daemon lives at most between two kills, and how long it stays dead. Milliseconds. */
 const ALIVE_MAX_MS = 2000;
 const DEAD_MAX_MS = 500;
-const VERIFY_WITHIN_MS = 10_000;
+const VERIFY_WITHIN_MS = 30_000;
 
 let pair: FirewallPair;
 beforeAll(async () => {

@@ -12,8 +12,8 @@ const OTHER_FLOWS = FLOWS / 10;
 const OTHER_FIRST = 30_000_000;
 /** Slow enough that the traffic lasts longer than the cut. */
 const PER_SECOND = sized(20_000, 8000);
-const HEARD_WITHIN_MS = 5000;
-const VERIFY_WITHIN_MS = 5000;
+const HEARD_WITHIN_MS = 20_000;
+const VERIFY_WITHIN_MS = 20_000;
 
 let pair: FirewallPair;
 beforeAll(async () => {

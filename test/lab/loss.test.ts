@@ -11,7 +11,7 @@ const { flows: FLOWS, note } = flowsThatFit(sized(100_000, 300_000));
 const OTHER_FLOWS = FLOWS / 10;
 const OTHER_FIRST = 30_000_000;
 const PER_SECOND = 20_000;
-const VERIFY_WITHIN_MS = 5000;
+const VERIFY_WITHIN_MS = 20_000;
 
 let pair: FirewallPair;
 beforeAll(async () => {

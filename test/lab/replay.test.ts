@@ -85,7 +85,7 @@ async function withstand(attack: () => Promise<{ sent: number; durationMs: numbe
   const { sent, durationMs } = await attack();
   const texts: string[] = [];
   for (const [i, daemon] of [fw1, fw2].entries()) {
-    await eventually(`${daemon.name} has counted them`, { withinMs: 5000 }, async () => {
+    await eventually(`${daemon.name} has counted them`, { withinMs: 20_000 }, async () => {
       const [count, text] = refused(counted[i], await look(daemon));
       texts[i] = `${daemon.name}: ${text}`;
       if (count < sent * LEAST_COUNTED) throw new Error(`${count} of ${sent}: ${text}`);

@@ -60,7 +60,7 @@ export class VrrpPair {
   }
 
   /** Waits until one firewall is MASTER and primary, the other BACKUP and backup, with a proven replica. */
-  async settled(primary: FirewallName, withinMs = 20_000): Promise<void> {
+  async settled(primary: FirewallName, withinMs = 60_000): Promise<void> {
     const [one, other] = primary === 'fw1' ? [this.fw1, this.fw2] : [this.fw2, this.fw1];
     await eventually(`${primary} is primary, and the other its backup`, { withinMs }, async () => {
       const [first, second] = await Promise.all([one.daemon.status(), other.daemon.status()]);
@@ -74,14 +74,14 @@ export class VrrpPair {
   }
 
   /** Waits until a firewall has the role. */
-  async settledRole(fw: 'fw1' | 'fw2', role: Role, withinMs = 10_000): Promise<void> {
+  async settledRole(fw: 'fw1' | 'fw2', role: Role, withinMs = 30_000): Promise<void> {
     await eventually(`${fw} is ${role}`, { withinMs }, async () => {
       return (await this[fw].daemon.status()).role === role;
     });
   }
 
   /** A verification comes to 0 on both within the time. */
-  async verified(withinMs = 10_000): Promise<void> {
+  async verified(withinMs = 30_000): Promise<void> {
     await Promise.all([this.fw1.daemon.verified(withinMs), this.fw2.daemon.verified(withinMs)]);
   }
 

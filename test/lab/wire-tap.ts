@@ -9,7 +9,7 @@ import { SYNC_GROUP, SYNC_PORT } from './lab-daemon.js';
 import { program } from './program.js';
 
 const TAP_PROGRAM = 'test/lab/wire-tap-program';
-const LISTENS_WITHIN_MS = 5000;
+const LISTENS_WITHIN_MS = 20_000;
 
 /** What was sent. */
 export interface SendReport {

@@ -50,7 +50,7 @@ export class AllTraffic {
     const traffic = new AllTraffic(lab, count, kinds);
     await traffic.#ask('listen');
     await traffic.#ask('open');
-    await traffic.allTalk(10_000);
+    await traffic.allTalk(20_000);
     return traffic;
   }
 

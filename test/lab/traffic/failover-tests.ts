@@ -7,7 +7,7 @@ import { countStates, wrongStates } from './kernel-states.js';
 import { freeze, prepareTraffic } from './traffic-lab.js';
 
 const CONNECTIONS = 50;
-const TALK_WITHIN_MS = 15_000;
+const TALK_WITHIN_MS = 30_000;
 const REAL_TIMEOUTS_WITHIN_MS = 20_000;
 /** Of the connections of a kind, at least so many are in its state when the failovers begin. */
 const STILL_SHARE = 0.5;
