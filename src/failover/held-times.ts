@@ -7,6 +7,11 @@ import { HELD_TIMEOUT_S } from '../limits.js';
 
 /** How far a deadline that nobody moved may seem to have moved: the kernel tells whole seconds. Seconds. */
 const TOLERANCE_S = 3;
+/**
+ * The same where an audit's row tells it: the row was read one pause of the audit ago, some seconds on a busy machine. No
+ * packet moves a held deadline by so little: it puts the kernel's own timeout there. Seconds.
+ */
+const ROW_TOLERANCE_S = 30;
 
 export class HeldTimes {
   /** Seconds of the clock + 1; 0: never written. */
@@ -31,9 +36,10 @@ export class HeldTimes {
     this.#ends[slot] = 0;
   }
 
-  /** The kernel was seen to have this much left. Seconds. */
+  /** An audit's row shows that the kernel has this much left. Seconds. */
   seen(slot: number, nowS: number, leftS: number): void {
-    this.#ends[slot] = nowS + 1 + leftS;
+    const ends = nowS + 1 + leftS;
+    if (Math.abs(ends - this.#ends[slot]) > ROW_TOLERANCE_S) this.#ends[slot] = ends;
   }
 
   /** Another flow has the slot, or another node the flow. */
