@@ -378,7 +378,15 @@ export class HotInjector implements EndingsOwner {
     // The walk finds it again when the replica is proven, and by then the master is known, or gone.
     if (master === UNKNOWN_MASTER) return this.isProven ? MASTER_SETTLED : MASTER_OPEN;
     const isInKernel = (this.#parts.table.bits(master) & KERNEL) !== 0;
-    return !isInKernel && this.#queue.has(master) ? MASTER_COMES : MASTER_SETTLED;
+    return !isInKernel && this.#isComing(master) ? MASTER_COMES : MASTER_SETTLED;
+  }
+
+  /** It is about to be created: it stands in the queue, in this very batch, or in a conflict. */
+  #isComing(master: number): boolean {
+    if (this.#queue.has(master) || (this.#parts.table.bits(master) & PENDING) !== 0) return true;
+    const { count, tag } = this.#batch;
+    for (let i = 0; i < count; i++) if (tag[i] === master) return true;
+    return false;
   }
 
   /** A child whose master this kernel does not have. */

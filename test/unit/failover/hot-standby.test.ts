@@ -557,6 +557,24 @@ describe('conflicts', () => {
     expect(node.outOfStep(fw1)).toBeUndefined();
   });
 
+  it('a child that is said right behind its master has it, also where the master is in a conflict first', () => {
+    const masters = [tcp(21, { helper: 'ftp' }), nat(22, 5000, { helper: 'ftp' })];
+    const children = masters.map((master, i) =>
+      tcp(4000 + i, { status: LIVE | IPS_EXPECTED, master: { ...master } }),
+    );
+    // Another flow has the second one's tuple, and nobody knows.
+    const batch = new KernelBatch(1);
+    batch.add(OP_CREATE, 0, makeRecord(nat(22, 7000, { status: IPS_SRC_NAT })).m, 0);
+    node.twin.execute(batch);
+    for (const flow of [...masters, ...children]) node.upsert(fw1, flow);
+    node.run(200);
+    for (const child of children) {
+      const kernel = node.kernelRecord(child);
+      expect(kernel && findPart(kernel, 0, PART_MASTER)).toBeGreaterThan(0);
+    }
+    expect(node.outOfStep(fw1)).toBeUndefined();
+  });
+
   it('a child whose master may still come waits until the replica is proven; then it comes without', () => {
     fw1.isProven = false;
     node.hot.lookAgain();
