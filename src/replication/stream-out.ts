@@ -38,8 +38,8 @@ const IDLE_SLOTS_LEAST = 32;
 /** Scopes of the cycle of mode refresh that one flush adds; a cycle that fell behind by more is not caught up with. */
 const REFRESH_SCOPES = 8;
 
-/** Seeds of former takeovers that are said again with the last one's; a DECLARE must fit into a frame. */
-const SEEDS_SAID_AGAIN_MAX = 8;
+/** Former takeovers that are said again beside the last one. */
+const TAKEOVERS_SAID_AGAIN_MAX = 8;
 
 interface Statement {
   kind: 'declare' | 'role' | 'tenure';
@@ -69,8 +69,8 @@ export class StreamOut {
   readonly #runs: RepairRuns;
   readonly #expectations: ExpectationsOut;
   readonly #statements: Statement[] = [];
-  /** What was taken over when this node became primary, said again to who asks for a repair: it may have missed it. */
-  #takeover: Statement | undefined;
+  /** What this node took over as a primary, said again to who asks for a repair: it may have missed it. */
+  #takeovers: readonly Statement[] = [];
   #lastMarkAt = Number.NEGATIVE_INFINITY;
   #idleTokens = 0;
   #idleAt = 0;
@@ -102,25 +102,23 @@ export class StreamOut {
     this.#self.isMarkSoon = true;
   }
 
-  /** What is said again to who may have missed it: all that was taken over in this tenure, each by its last cut. */
+  /** What is said again to who may have missed it: all that was taken over in this tenure, each by its last cut and term. */
   #noteTakeover(statement: Statement): void {
     const { seeds, stage } = statement;
-    const before = this.#takeover;
-    if (before === undefined) {
-      this.#takeover = statement;
-      return;
-    }
     const isAgain = (s: Seed) =>
       seeds.some((seed) => bytesEqual(seed.incarnation, 0, s.incarnation, 0, INCARNATION_BYTES));
-    const others = before.seeds.filter((s) => !isAgain(s)).slice(-SEEDS_SAID_AGAIN_MAX);
+    const others = this.#takeovers.flatMap((before) => {
+      const left = before.seeds.filter((s) => !isAgain(s));
+      return left.length === 0 ? [] : [{ ...before, seeds: left }];
+    });
     // Who missed the beginning has still to move what it holds.
-    const whole = stage === 'done' ? 'whole' : stage;
-    this.#takeover = { ...statement, stage: whole, seeds: [...others, ...seeds] };
+    const again: Statement = { ...statement, stage: stage === 'done' ? 'whole' : stage };
+    this.#takeovers = [...others.slice(-TAKEOVERS_SAID_AGAIN_MAX), again];
   }
 
   stateRole(role: Role, term: number): void {
     this.#state({ kind: 'role', term, isFormer: false, seeds: [], stage: 'whole', role });
-    if (role !== 'primary') this.#takeover = undefined;
+    if (role !== 'primary') this.#takeovers = [];
   }
 
   /** Says what there is to say, for about a millisecond. True if there is more. */
@@ -221,9 +219,7 @@ export class StreamOut {
   }
 
   #answer(): void {
-    if (this.desk.areGroupsWanted && this.#takeover !== undefined && this.#frames.room > 0) {
-      this.#say(this.#takeover);
-    }
+    if (this.desk.areGroupsWanted && this.#frames.room > 0) for (const t of this.#takeovers) this.#say(t);
     this.#runs.answer();
   }
 

@@ -93,6 +93,30 @@ describe('what began on a former primary', () => {
   });
 });
 
+describe('a takeover that is said again', () => {
+  it('under a higher term ends no tenure that began since: what began in it is asked for', async () => {
+    await pair();
+    await cluster.done(fw2.promote());
+    await cluster.done(fw1.demote());
+    await cluster.until('all is handed over', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    await cluster.done(fw1.promote());
+    fw1.born(1001);
+    await cluster.run(20);
+    await cluster.done(fw1.demote());
+    // Another former primary makes it rise.
+    const term = fw1.up.replicator.term + 1;
+    fw2.up.stream.setRole('primary', term);
+    const gone = { node: 'gone', incarnation: new Uint8Array(16), cutSequence: 0 };
+    fw2.up.stream.declare([gone], term, 'done');
+    // What fw1 had of fw2 has become its own: it finds that its replica differs.
+    await cluster.until('it is repaired', () => fw1.peer('fw2').myVerdict === 'proven');
+    expect(fw2.peer('fw1').wasPrimary).toBe(true);
+    await cluster.until('all is handed over', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    expect(fw2.markOf(1001)).toBe(0);
+    expect(fw2.peer('fw1').wasPrimary).toBe(false);
+  });
+});
+
 describe('a promote in whose course the old primary is promoted and demoted again', () => {
   it('ends no tenure but the one that it has taken over: what began in the later one is asked for', async () => {
     await pair();
