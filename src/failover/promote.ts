@@ -28,7 +28,7 @@ import {
 import { nextTerm } from './roles.js';
 import { DONE, GO_ON, runSlice, WAIT } from './slice.js';
 import { type InStep, SourceFlows } from './source-flows.js';
-import { chooseSources, isRival, theseSources, withoutRivals } from './sources.js';
+import { chooseSources, isRival, theseSources, withoutLiving } from './sources.js';
 import type { Unfinished } from './state.js';
 
 /** Slots looked at in one turn of a scan. */
@@ -64,7 +64,7 @@ function choose(views: readonly SourceView[], options: PromoteOptions) {
     return theseSources(nodes, only);
   }
   const chosen = chooseSources(views, wasPrimary, resumed);
-  return role === 'primary' && resumed.length === 0 ? withoutRivals(chosen) : chosen;
+  return role === 'primary' && resumed.length === 0 ? withoutLiving(chosen) : chosen;
 }
 
 /** One promote, in slices. Make it when nothing else of its kind runs; an audit that runs is aborted first. */

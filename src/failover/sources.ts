@@ -54,20 +54,22 @@ export function theseSources(views: readonly SourceView[], nodes: readonly strin
 }
 
 /**
- * What a primary that is promoted again takes over: not the flows of another live primary. What ended here since the
- * other one took over is still in its table, and would come back; when it steps back it gives that away first.
+ * What a primary that is promoted again takes over: nothing of nodes that live. What ended here since another one took over
+ * is still in its table, and would come back; and what is not in its replica yet would be in no kernel. When it steps back
+ * it is asked first what has changed (Heals), and taken over when its replica is proven: a primary has its flows, and time.
  */
-export function withoutRivals({ sources, reasons }: ChosenSources): ChosenSources {
+export function withoutLiving({ sources, reasons }: ChosenSources): ChosenSources {
   // Promoting a primary that has taken over all there is changes nothing.
   if (sources.length === 0) return { sources, reasons: [] };
-  const isRival = (view: SourceView) => view.isAlive && view.role === 'primary';
-  const rivals = sources.filter(isRival);
-  if (rivals.length === 0) return { sources, reasons };
-  const say = ({ node }: SourceView) =>
-    `split brain: ${node} is primary too, its flows come over when it steps back`;
+  const living = sources.filter(({ isAlive }) => isAlive);
+  if (living.length === 0) return { sources, reasons };
+  const say = ({ node, role }: SourceView) =>
+    role === 'primary'
+      ? `split brain: ${node} is primary too, its flows come over when it steps back`
+      : `${node} was primary too, its flows come over in a moment`;
   return inOrder(
-    sources.filter((view) => !isRival(view)),
-    rivals.map(say),
+    sources.filter(({ isAlive }) => !isAlive),
+    living.map(say),
   );
 }
 

@@ -68,6 +68,33 @@ describe('a split brain', () => {
       expect(w.up.replicator.term).toBeGreaterThanOrEqual(l.peer(winner).term);
     });
   }
+
+  it('heals in no other way when the winner is promoted again as soon as the loser has stepped back', async () => {
+    await split();
+    await cluster.done(fw2.demote());
+    await cluster.run(5);
+    expect(await cluster.done(fw1.promote())).toMatchObject({
+      exitCode: 3,
+      reasons: ['fw2 was primary too, its flows come over in a moment'],
+    });
+    await cluster.until('all is handed over', () => fw2.mirrorFlows === 0 && cluster.isInStep());
+    expect([fw1.markOf(1002), fw1.markOf(1), fw1.mirrorFlows]).toEqual([0, undefined, FLOWS + 1]);
+  });
+
+  it('heals also when the winner has just been started again, and is promoted before it has heard all', async () => {
+    await split();
+    fw1.kill();
+    await cluster.run(50);
+    fw1.start();
+    cluster.network.faults.delayMs = 60;
+    await cluster.until('fw1 knows fw2', () => fw1.up.replicator.peers().length === 1);
+    await cluster.done(fw2.demote());
+    await cluster.until('fw1 has heard of it', () => fw1.peer('fw2').role === 'backup');
+    expect(fw1.peer('fw2').myVerdict).toBe('suspect');
+    await cluster.done(fw1.promote());
+    await cluster.until('all is handed over', () => fw2.mirrorFlows === 0 && cluster.isInStep());
+    expect([fw1.markOf(1001), fw1.markOf(1002)]).toEqual([0, 0]);
+  });
 });
 
 describe('what began on a former primary', () => {
