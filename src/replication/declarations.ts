@@ -43,8 +43,6 @@ interface Waiting {
   readonly term: number;
   /** Only the demote is missing. */
   readonly isDue: boolean;
-  /** Whoever takes over has all of this node's tenure then. */
-  readonly endsTenure: boolean;
 }
 
 interface Yield {
@@ -142,7 +140,8 @@ export class Declarations {
     if (waiting === undefined || !waiting.isDue) return;
     this.#waiting = undefined;
     waiting.peer.absorbedUntil = 0;
-    this.#begin(waiting.peer, waiting.cut, waiting.stamp, waiting.endsTenure);
+    // What it has changed since that cut, as a primary, is still to be taken over, by whoever is primary then.
+    this.#begin(waiting.peer, waiting.cut, waiting.stamp, false);
   }
 
   /** Goes on with giving away own slots for about a millisecond. True when it has just ended. */
@@ -179,7 +178,7 @@ export class Declarations {
       this.#begin(peer, cut, stamp, endsTenure);
       return;
     }
-    this.#waiting = { peer, cut, stamp, term, isDue: stage !== 'begun', endsTenure };
+    this.#waiting = { peer, cut, stamp, term, isDue: stage !== 'begun' };
     // Its image is our own flows, which this node gives it in a moment: not worth a bulk.
     peer.absorbedUntil = self.ports.now() + ABSORBED_MS;
   }
@@ -211,7 +210,7 @@ export class Declarations {
     // What this node's own promote reads stays where it is until it declares, in a moment.
     if (this.#self.isPinned(source.owner)) return;
     // Who has heard of the beginning has what was there then; the rest is the source's later word.
-    if (stage !== 'done' || known(peer, seed.incarnation)?.stage !== 'begun') {
+    if (stage !== 'done' || known(peer, seed.incarnation, false)?.stage !== 'begun') {
       this.#self.ports.table.relabel(source.owner, peer.owner);
     }
     this.#judgeAnew(source);
@@ -317,10 +316,11 @@ export class Declarations {
   }
 }
 
-/** What the peer has last said of a seed. */
-function known(peer: Peer, incarnation: Uint8Array, term?: number): Takeover | undefined {
+/** What the peer has last said of a seed: a question is something else than a takeover. */
+function known(peer: Peer, incarnation: Uint8Array, isAsked: boolean, term?: number): Takeover | undefined {
   return peer.takeovers.findLast(
     (t) =>
+      (t.stage === 'asked') === isAsked &&
       (term === undefined || t.term === term) &&
       bytesEqual(t.incarnation, 0, incarnation, 0, INCARNATION_BYTES),
   );
@@ -328,20 +328,20 @@ function known(peer: Peer, incarnation: Uint8Array, term?: number): Takeover | u
 
 /** False if that, or a later stage of it, was heard already. */
 function isNews(peer: Peer, { incarnation, cut }: Seed, stage: Stage, term: number): boolean {
-  const before = known(peer, incarnation, term);
+  const before = known(peer, incarnation, stage === 'asked', term);
   if (before === undefined || cut > before.cut) return true;
-  if (before.stage === 'asked') return stage !== 'asked';
   return before.stage === 'begun' && (stage === 'done' || stage === 'whole');
 }
 
 function note(peer: Peer, { incarnation, cut }: Seed, stage: Stage, term: number): void {
   const { takeovers } = peer;
-  const before = known(peer, incarnation, term);
+  const before = known(peer, incarnation, stage === 'asked', term);
   if (before !== undefined) {
     before.cut = cut;
     before.stage = stage;
-    return;
-  }
-  takeovers.push({ term, incarnation: incarnation.slice(), cut, stage });
+  } else takeovers.push({ term, incarnation: incarnation.slice(), cut, stage });
+  // It may be asked again after that: it can have been primary again.
+  const answered = stage === 'asked' ? undefined : known(peer, incarnation, true, term);
+  if (answered !== undefined) takeovers.splice(takeovers.indexOf(answered), 1);
   if (takeovers.length > PEERS_MAX) takeovers.shift();
 }

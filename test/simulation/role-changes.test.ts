@@ -118,6 +118,44 @@ describe('what began on a former primary', () => {
     expect(fw2.markOf(7)).toBeUndefined();
     expect(fw2.mirrorFlows).toBe(FLOWS);
   });
+
+  it('is taken over by a third node, if the one that took it over steps back first', async () => {
+    cluster = new CoreCluster(['fw1', 'fw2', 'fw3']);
+    [fw1, fw2] = cluster.nodes;
+    const fw3 = cluster.nodes[2];
+    await cluster.begin();
+    for (let n = 0; n < FLOWS; n++) fw1.born(n);
+    await cluster.until('all is replicated', () => fw3.up.table.count === FLOWS && cluster.isInStep());
+    await cluster.done(fw2.promote());
+    fw1.born(1001);
+    await cluster.run(2000);
+    const calls = [fw1.demote(), fw2.demote()];
+    for (const call of calls) await cluster.done(call);
+    await cluster.done(fw3.promote());
+    await cluster.until(
+      'all is handed over',
+      () => fw1.mirrorFlows + fw2.mirrorFlows === 0 && cluster.isInStep(),
+    );
+    expect(fw3.markOf(1001)).toBe(0);
+    expect(fw3.mirrorFlows).toBe(FLOWS + 1);
+  });
+
+  it('is asked for also after a takeover, and again after another one, but once each', async () => {
+    await pair();
+    const { node, incarnation } = fw1.peer('fw2');
+    const before = fw1.peer('fw2').yields;
+    for (const [stage, cutSequence, answers] of [
+      ['asked', 0, 1],
+      ['asked', 0, 1],
+      ['done', fw2.up.replicator.sequence, 2],
+      ['done', 1, 2],
+      ['asked', 0, 3],
+    ] as const) {
+      fw1.up.stream.declare([{ node, incarnation, cutSequence }], fw1.up.replicator.term, stage);
+      await cluster.run(100);
+      expect(fw1.peer('fw2').yields - before, `${stage} ${cutSequence}`).toBe(answers);
+    }
+  });
 });
 
 describe('a takeover that is said again', () => {

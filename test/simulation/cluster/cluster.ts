@@ -325,10 +325,12 @@ export class Cluster implements RunHost {
   onTakeover(run: DaemonRun, report: PromoteReport): void {
     this.trace.say(run.name, 'has taken over', () => JSON.stringify(report));
     this.watch.takeovers.ends(run, report);
+    this.watch.splits.rejects(report.rejected);
   }
 
   onDead(run: DaemonRun, reason: unknown): void {
     this.network.detach(run);
+    this.watch.splits.forget();
     this.trace.say(run.name, 'dies', () => `${run.id.slice(0, 8)}`);
     if (reason instanceof Violation) throw reason;
     if (reason !== undefined) throw new Violation(106, `${run.name}: ${String(reason)}`, reason);

@@ -137,6 +137,18 @@ export const MUTANTS: readonly Mutant[] = [
     replace: 'if (false) {',
   },
   {
+    name: 'give-away-what-began-since-the-cut',
+    file: `${REPLICATION}declarations.js`,
+    find: ' && table.changedAt(slot) <= y.stamp) {',
+    replace: ') {',
+  },
+  {
+    name: 'end-the-tenure-with-what-began-in-it',
+    file: `${REPLICATION}declarations.js`,
+    find: 'this.#begin(waiting.peer, waiting.cut, waiting.stamp, false);',
+    replace: 'this.#begin(waiting.peer, waiting.cut, waiting.stamp, true);',
+  },
+  {
     name: 'stop-applying-at-promote',
     file: 'src/failover/promote.js',
     find: "return this.#scan((slot) => this.#flows.markLate(slot), 'late-commit');",

@@ -170,6 +170,7 @@ class SeedRun {
     await this.#resync();
     await this.#settle(cluster.schedule.now, 'a last audit');
     await this.#rest();
+    cluster.watch.splits.judge();
     for (const machine of cluster.machines) {
       const { run } = machine;
       if (run !== undefined) cluster.watch.checkKernel(run, 'in the end');

@@ -35,6 +35,7 @@ export const INVARIANTS = {
   107: 'what has ended on the primary does not return',
   108: 'of two sources the one with the higher term is believed',
   109: 'what a commit has written is in the table, as it was written',
+  110: 'what began on the loser of a split brain survives',
 } as const;
 
 export type InvariantNumber = keyof typeof INVARIANTS;

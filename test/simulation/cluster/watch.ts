@@ -15,6 +15,7 @@ import { ReplicaCheck } from './replica-check.js';
 import { Restatement } from './restatement.js';
 import { RoleWatch } from './role-watch.js';
 import type { Schedule } from './schedule.js';
+import { SplitWatch } from './split-watch.js';
 import { StandbyWatch } from './standby-watch.js';
 import { StreamRecord } from './stream-record.js';
 import { TakeoverWatch } from './takeover-watch.js';
@@ -89,6 +90,7 @@ export class Watch {
   readonly writes: WriteWatch;
   readonly standby: StandbyWatch;
   readonly roles: RoleWatch;
+  readonly splits: SplitWatch;
   /** Audits that were found to have healed a table that somebody broke. */
   lulls = 0;
   readonly #cluster: WatchedCluster;
@@ -112,6 +114,18 @@ export class Watch {
       runOf: (incarnation) => cluster.runOf(incarnation),
       get liveRuns() {
         return machines.flatMap((m) => (m.run?.isUp ? [m.run] : []));
+      },
+    });
+    const runs = this.#runs;
+    this.splits = new SplitWatch({
+      get now() {
+        return schedule.now;
+      },
+      machines,
+      mark: () => schedule.mark(),
+      machineOf: (run) => cluster.machineOf(run),
+      *streams() {
+        for (const [incarnation, { stream }] of runs) yield [incarnation, stream];
       },
     });
     this.standby = new StandbyWatch({
@@ -221,9 +235,11 @@ export class Watch {
 
   /** A role change is about to be carried out, or was. */
   persists(run: DaemonRun, state: PersistedState): void {
-    if (state.role !== 'primary') this.takeovers.stops(this.#cluster.machineOf(run));
+    const machine = this.#cluster.machineOf(run);
+    if (state.role !== 'primary') this.takeovers.stops(machine);
     // Whom it greets hears so before its stream says it (it may die in between).
     else this.standby.primaries.add(run.name);
+    if (state.role !== 'primary' && machine.disk?.role === 'primary') this.splits.stepsBack(run);
     const phase = run.core.jobs.current?.progress().phase;
     const isTakeover = phase === 'early' || phase === 'declare';
     this.roles.persists(run, state, isTakeover);
@@ -237,6 +253,7 @@ export class Watch {
   declares(run: DaemonRun, declared: Declared): void {
     this.roles.declares(run, declared);
     this.takeovers.declares(run, declared);
+    if (declared.stage === 'begun') this.splits.takesOver();
     for (const seed of declared.cuts.keys()) this.#absorbs(run, seed, ABSORBED_MS);
   }
 
@@ -367,6 +384,7 @@ export class Watch {
     if (this.#cluster.schedule.now - watched.receivedAt < DRAIN_MS) {
       for (const peer of run.core.replicator.peers()) this.#look(run, peer, hexOf(peer.incarnation));
     }
+    this.splits.look(run);
     this.#heartbeat(run);
     this.#progress(run, watched);
     this.#restarts(run, watched);
