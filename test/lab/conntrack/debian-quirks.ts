@@ -3,6 +3,7 @@
  * does. Our program is given what Debian's understands, so that everything else of the line is compared all the same, and
  * a quirk that is not as it stands here is a difference.
  */
+import { existsSync } from 'node:fs';
 import { COMMAND_OPTIONS } from '../../../src/conntrack/options.js';
 import { status } from '../../../src/conntrack/values.js';
 import type { Outcome } from './comparison.js';
@@ -18,6 +19,8 @@ interface Quirk {
 }
 
 const KEY = /^--((orig|reply)-key-(src|dst)|srckey|dstkey)$/;
+/** Linux 6.17 has lost the tracker of DCCP, and its settings with it. */
+const HAS_DCCP = existsSync('/proc/sys/net/netfilter/nf_conntrack_dccp_timeout_open');
 const REPLY_KEY = /^--reply-key-(src|dst)$/;
 const PORT = /^--([sd]port|(orig|reply)-port-(src|dst))$/;
 
@@ -81,6 +84,12 @@ const QUIRKS: readonly Quirk[] = [
         (word) => PORT.test(word),
         (value) => (value.startsWith('0x') ? '0' : value),
       ),
+  },
+  {
+    what: '-U finds DCCP flows that the kernel tracks without ports, whatever ports are given',
+    commands: 'U',
+    understood: (words) =>
+      words.includes('dccp') && !HAS_DCCP ? without(words, (word) => PORT.test(word)) : words,
   },
   { what: 'a -u behind -m writes its bits into the mark as well', commands: 'LDIAU', understood: markOf },
   {
