@@ -141,7 +141,11 @@ export class SourceFlows {
 
   /** A source's flow. One without image has ended there: it only waits here for its purge, and is not committed. */
   #take(slot: number, bits: number): void {
-    if (!this.#table.hasImage(slot)) return;
+    if (!this.#table.hasImage(slot)) {
+      // An event of it may come before `markLate` does: it must not be merged onto what its owner said last (seed 301).
+      if ((bits & (KERNEL | SHADOW)) === KERNEL) this.#table.setBits(slot, TOUCHED);
+      return;
+    }
     if ((bits & SHADOW) !== 0) this.#resolve(slot);
     else if (this.#hot?.isInStep(slot)) this.#count(1);
     else this.#pend(slot);

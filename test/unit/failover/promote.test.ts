@@ -534,6 +534,23 @@ describe('a promote', () => {
     expect(node.difference()).toBeUndefined();
     expect(node.twin.requests[OP_GET]).toBe(1);
   });
+
+  it('does so neither while it waits for what a source that lives still says', () => {
+    peer.isAlive = true;
+    const kernel = held(tcp(1, { state: TCP_CONNTRACK_CLOSE_WAIT }), tcp(1));
+    node.table.clearImage(node.slotOf(tcp(1)));
+    let isChanged = false;
+    const promotion = node.promotion();
+    node.finish(promotion, () => {
+      if (isChanged || promotion.phase !== 'linger') return;
+      isChanged = true;
+      node.twin.change(kernel, SEEN_MARK, (m) => {
+        m.u32[offMark(4) >>> 2] = 5;
+      });
+    });
+    expect(isChanged).toBe(true);
+    expect(node.difference()).toBeUndefined();
+  });
 });
 
 describe('the report of a promote', () => {
