@@ -82,6 +82,10 @@ test('a failover changes labels, keeps every live connection, and the way back d
   await eventually('every connection talks again', { withinMs: IN_STEP_WITHIN_MS }, () => traffic.isTalking);
   expect((await pair.fw1.failover('backup')).exitCode).toBe(0);
   await pair.lab.mend('fw1');
+  // Once what fw2 had declared, and once what fw1 went on with meanwhile as a primary.
+  await eventually('fw1 has given all away', { withinMs: IN_STEP_WITHIN_MS }, () => {
+    return pair.fw1.log().split('a peer took over flows of this node').length > 2;
+  });
   await pair.verified(IN_STEP_WITHIN_MS);
   await eventually('fw1 follows', { withinMs: IN_STEP_WITHIN_MS }, async () => {
     const { standby } = await pair.fw1.status();
