@@ -63,8 +63,9 @@ async function cutAndMend(
   });
   for (const daemon of daemons) await daemon.verified(VERIFY_WITHIN_MS);
   const suspicionsBefore = daemons.map(suspicions);
+  // A daemon that started late, or a machine that stood still for a moment, may have moved the data already.
+  await switched(daemons[0], 0, BACK_AFTER_MS + SWITCH_WITHIN_MS);
   const usual = await frameRate(daemons[0], () => daemons[0].verified(VERIFY_WITHIN_MS));
-  expect(dataLink(await daemons[0].status())).toBe(0);
   const rate = await frameRate(daemons[0], async () => {
     await cut();
     await switched(daemons[0], 1, SWITCH_WITHIN_MS);

@@ -30,6 +30,10 @@ test('the notify script takes the roles where there is no FIFO', async () => {
 });
 
 test('it tries again when the daemon is away, and does what was wanted last', async () => {
+  // What the track file says now is what keepalived reads while nobody writes it.
+  await eventually('fw1 is ready', { withinMs: 30_000 }, async () => {
+    return (await pair.fw1.daemon.status()).ready.isReady;
+  });
   await pair.fw1.daemon.kill();
   await pair.fw1.keepalived.start();
   await pair.fw1.keepalived.becomes('MASTER');
