@@ -10,8 +10,7 @@ const REASONS: Readonly<Record<string, string>> = {
   'mixed.create.active': HANDED_OVER,
   'mixed.update.active': HANDED_OVER,
   'mixed.delete.active': HANDED_OVER,
-  'mixed.update.backup':
-    'the rounds of both sides differ by more than what is missing',
+  'mixed.update.backup': 'the rounds of both sides differ by more than what is missing',
   'commit.perSecond':
     'four times conntrackd is more than this kernel takes from a loop that does nothing else; what is missing to that loop is what happens between two sends, an eighth of the time by profile',
   'stall.':
