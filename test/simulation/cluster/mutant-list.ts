@@ -79,8 +79,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'ship-before-mirror-ready',
     file: `${REPLICATION}stream-out.js`,
-    find: 'if (!this.#self.isMirrorReady || this.#window.isParked)',
-    replace: 'if (this.#window.isParked)',
+    find: `if (!this.#self.isMirrorReady || this.#window.isParked)
+            return false;`,
+    replace: `if (this.#window.isParked)
+            return false;`,
   },
   {
     name: 'accept-an-ack-without-proof',
