@@ -3,8 +3,8 @@
  *
  * | event   | no slot        | own, unclassified       | held (a peer's, KERNEL)    | replica only (a peer's)  |
  * |---------|----------------|-------------------------|----------------------------|--------------------------|
- * | NEW     | own            | replace; FRESH if other | GET: own, FRESH; else   | GET: own, FRESH; else    |
- * |         |                | life                    | drop                    | drop                     |
+ * | NEW     | own            | replace; FRESH if other | GET: own, FRESH;           | GET: own, FRESH;         |
+ * |         |                | life                    | else drop                  | else drop                |
  * | UPDATE  | GET: own; else | merge; GET if other     | primary: GET: own;         | GET: as held; else drop  |
  * |         | drop           | life                    | else TOUCHED               |                          |
  * | DESTROY | nothing        | tombstone, or gone      | KERNEL cleared             | nothing                  |

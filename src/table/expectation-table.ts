@@ -65,7 +65,7 @@ export class ExpectationTable {
   readonly dirty = new Set<ExpectationEntry>();
   readonly ended = new Set<ExpectationEntry>();
   readonly #masterKey = allocateMemory(64);
-  readonly #otherKey = allocateMemory(64);
+  readonly #siblingsMaster = allocateMemory(64);
 
   constructor(seed: Uint32Array, max = EXPECTATIONS_MAX) {
     this.#hash = new KeyedHash(seed);
@@ -196,16 +196,17 @@ export class ExpectationTable {
     }
   }
 
-  /** True if this node's kernel has told of another live one of the same master and class: no peer was heard of that. */
+  /** True if this node's kernel, and no peer, has told of another live one of the same master and class. */
   hasToldOfSibling(m: Memory, at: number): boolean {
-    writeMasterKey(m, at, this.#masterKey);
+    // A key of its own: #isMaster writes each entry's into the other.
+    const master = this.#siblingsMaster;
+    writeMasterKey(m, at, master);
     const key = expectationKey(m, at);
-    const siblings = this.#byMaster.get(this.#masterHash(this.#masterKey, 0)) ?? [];
+    const siblings = this.#byMaster.get(this.#masterHash(master, 0)) ?? [];
     for (const entry of siblings) {
       if (entry.owner !== OWNER_SELF || !entry.isLive || entry.heardS !== 0 || entry.key === key) continue;
       const isSameClass = entry.record.u8[EXP_OFF_CLASS] === m.u8[at + EXP_OFF_CLASS];
-      writeMasterKey(m, at, this.#otherKey);
-      if (isSameClass && this.#isMaster(entry, this.#otherKey, 0)) return true;
+      if (isSameClass && this.#isMaster(entry, master, 0)) return true;
     }
     return false;
   }

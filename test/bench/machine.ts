@@ -34,7 +34,7 @@ export async function describeMachine(): Promise<Machine> {
     memoryGiB: Math.round(totalmem() / 2 ** 30),
     node: process.version,
     conntwin: version,
-    conntrackd: /v(\d[\d.]*)/.exec(stdout)?.[1] ?? '',
+    conntrackd: /v(\d+(?:\.\d+)*)/.exec(stdout)?.[1] ?? '',
     loadBefore: Number(loadavg()[0].toFixed(2)),
   };
 }
