@@ -98,6 +98,17 @@ test('own flows and held flows are told apart on both nodes', async () => {
   expect(await conntwin(pair.fw2, ['flows', 'list', '-o', 'table'])).toMatch(/^PROTO .*OWNER.*\n.*held fw1/);
 });
 
+test('a count of the kernel is had from the kernel: the daemon may stand still', async () => {
+  const own = await pair.lab.exec('fw2', ['conntrack', '-C']);
+  pair.fw2.pause();
+  try {
+    expect(await conntwin(pair.fw2, ['flows', 'count'])).toBe(own);
+    expect(await conntwin(pair.fw2, ['flows', 'count', '--where', 'sport=40000'])).toBe('1\n');
+  } finally {
+    pair.fw2.resume();
+  }
+});
+
 test('every line of docs/flows.md', async () => {
   await eventually(
     'nothing differs',
