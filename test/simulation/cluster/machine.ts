@@ -52,6 +52,8 @@ export class Machine {
   lastHiddenChange = 0;
   /** The same as an order among all that happens. */
   hiddenAt = 0;
+  /** The same of what changed a flow, or what is known of it: not what only moved it to another owner. */
+  unheardAt = 0;
   /** Faults that swap its events now: until they end the order of events proves nothing. */
   unordered = 0;
   /** Order of the last packet of a key that passed this machine (invariant 5). */
@@ -104,6 +106,12 @@ export class Machine {
 
   /** Something happened in the kernel that no event tells in time, or in order. */
   hide(): void {
+    this.hideOwners();
+    this.unheardAt = this.hiddenAt;
+  }
+
+  /** Flows were given away or taken over: what they are has not changed, but an audit is to look whose they are. */
+  hideOwners(): void {
     this.lastHiddenChange = this.#schedule.steps;
     this.hiddenAt = this.#schedule.mark();
   }

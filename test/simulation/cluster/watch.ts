@@ -346,7 +346,7 @@ export class Watch {
     if (message === 'peer: yielded') {
       this.#of(run).stream.isRestating = true;
       // An audit leaves out what waits for a commit, and that waits no more now.
-      this.#cluster.machineOf(run).hide();
+      this.#cluster.machineOf(run).hideOwners();
     }
     const other = this.#cluster.machines.find((m) => m.name === node)?.run;
     if (message === 'peer: silent' && other !== undefined) {
@@ -364,7 +364,7 @@ export class Watch {
     const watched = this.#of(run);
     watched.isLending = true;
     watched.isRelabelled = true;
-    this.#cluster.machineOf(run).hide();
+    this.#cluster.machineOf(run).hideOwners();
   }
 
   /** A living incarnation that can be heard is not replaced by another one of its name. */

@@ -173,7 +173,7 @@ export class WriteWatch {
     if (before.flows.get(key) !== takeover.flows.get(key)) return -1;
     // What an audit has found, or a takeover of its own, has changed it there.
     const isQuiet = this.#world.machines.every(
-      (other) => other === machine || other.hiddenAt < before.begunAt,
+      (other) => other === machine || other.unheardAt < before.begunAt,
     );
     return isQuiet ? before.begunAt : -1;
   }
