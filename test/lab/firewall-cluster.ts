@@ -80,6 +80,11 @@ export class FirewallCluster {
     return tookMs;
   }
 
+  /** The ends of what the daemons have logged. */
+  logs(): string[] {
+    return this.daemons.map((daemon) => `--- log of ${daemon.name}\n${daemon.logEnd()}`);
+  }
+
   async close(): Promise<void> {
     await this.lab.close();
   }

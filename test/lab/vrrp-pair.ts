@@ -85,6 +85,14 @@ export class VrrpPair {
     await Promise.all([this.fw1.daemon.verified(withinMs), this.fw2.daemon.verified(withinMs)]);
   }
 
+  /** The ends of what daemons and keepaliveds have logged. */
+  logs(): string[] {
+    return [this.fw1, this.fw2].flatMap(({ name, daemon, keepalived }) => [
+      `--- log of ${name}\n${daemon.logEnd()}`,
+      `--- keepalived of ${name}\n${keepalived.log().slice(-2000)}`,
+    ]);
+  }
+
   async close(): Promise<void> {
     await this.lab.close();
   }

@@ -19,6 +19,14 @@ export interface KindTotal {
 /** Connections were lost, or did not talk in time; the message names kind, connection and what happened. */
 export class TrafficLostError extends Error {
   override readonly name = 'TrafficLostError';
+
+  constructor(
+    message: string,
+    /** The kinds that it happened to. */
+    readonly kinds: readonly string[],
+  ) {
+    super(message);
+  }
 }
 
 const SHOWN = 5;
@@ -58,8 +66,17 @@ export class AllTraffic {
   async allTalk(withinMs: number, command: 'round' | 'last' = 'round'): Promise<void> {
     const replies = await this.#ask(`${command} ${withinMs}`);
     this.totals = this.#kinds.map((kind) => total(kind, replies));
-    const failures = this.totals.flatMap((kind) => failuresOf(kind, this.count, withinMs));
-    if (failures.length > 0) throw new TrafficLostError(failures.join('\n'));
+    const failed = this.totals
+      .map((kind) => ({ kind: kind.kind, lines: failuresOf(kind, this.count, withinMs) }))
+      .filter(({ lines }) => lines.length > 0);
+    if (failed.length === 0) return;
+    const turns = replies.map(({ longestTurnMs }) => longestTurnMs);
+    const lines = failed.flatMap((one) => one.lines);
+    lines.push(`longest turn of the program inside ${turns[0]} ms, outside ${turns[1]} ms`);
+    throw new TrafficLostError(
+      lines.join('\n'),
+      failed.map(({ kind }) => kind),
+    );
   }
 
   /** Ends the programs; what they see of that is no error. */

@@ -27,10 +27,12 @@ export function testFailovers<Way extends string>(
     const { lab } = failovers.pair;
     await prepareTraffic(lab, CONNECTIONS);
     openedMs = performance.now();
-    traffic = await AllTraffic.open(lab, CONNECTIONS);
-    await freeze(lab);
-    await traffic.allTalk(TALK_WITHIN_MS);
-    await failovers.verified();
+    await failovers.withLogs('the opening', async () => {
+      traffic = await AllTraffic.open(lab, CONNECTIONS);
+      await freeze(lab);
+      await traffic.allTalk(TALK_WITHIN_MS);
+      await failovers.verified();
+    });
     counts = await countStates(lab, failovers.active.name);
     expect(Math.min(...counts.values())).toBeGreaterThanOrEqual(STILL_SHARE * CONNECTIONS);
   });

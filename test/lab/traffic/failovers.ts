@@ -2,6 +2,8 @@
 import { eventually } from '../deadline.js';
 import type { Lab } from '../lab.js';
 import type { LabDaemon } from '../lab-daemon.js';
+import { TrafficLostError } from './all-traffic.js';
+import { flowsOf } from './kernel-states.js';
 
 const VERIFY_WITHIN_MS = 30_000;
 const HEARD_WITHIN_MS = 30_000;
@@ -13,6 +15,8 @@ interface Pair {
   readonly lab: Lab;
   /** A verification comes to 0 on both within the time. */
   verified(withinMs: number): Promise<void>;
+  /** The ends of what its programs have logged. */
+  logs(): string[];
   close(): Promise<void>;
 }
 
@@ -78,15 +82,20 @@ export abstract class Failovers<Way extends string> {
     });
   }
 
-  /** Fails with the last report and the ends of both logs: what the daemons did is half of the story. */
+  /**
+   * Fails with the last report, what both kernels have of the kinds that were lost, and the ends of all logs: whoever
+   * reads it in the morning cannot look any more.
+   */
   async withLogs(what: string, action: () => Promise<void>): Promise<void> {
     try {
       await action();
     } catch (error) {
       const daemons = [this.active, this.standby];
-      const logs = daemons.map((daemon) => `--- log of ${daemon.name}\n${daemon.logEnd()}`);
+      const kinds = error instanceof TrafficLostError ? error.kinds : [];
       const status = await this.active.status().catch(() => undefined);
-      const lines = [`${what}: ${(error as Error).message}`, JSON.stringify(status?.lastPromote), ...logs];
+      const lines = [`${what}: ${(error as Error).message}`, JSON.stringify(status?.lastPromote)];
+      for (const { name } of daemons) lines.push(...(await flowsOf(this.pair.lab, name, kinds)));
+      lines.push(...this.pair.logs());
       throw new Error(lines.join('\n'), { cause: error });
     }
   }

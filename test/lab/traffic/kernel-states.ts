@@ -37,6 +37,20 @@ const tcpLines = async (lab: Lab, fw: FirewallName): Promise<string[]> =>
 const linesOf = (lines: readonly string[], kind: string): string[] =>
   lines.filter((line) => line.includes(` dport=${kindOf(kind).port} `));
 
+/** Shown of each kind. */
+const SHOWN = 6;
+
+/** Some flows of these kinds that a firewall's kernel has, for who wants to know why they are silent. */
+export async function flowsOf(lab: Lab, fw: FirewallName, kinds: readonly string[]): Promise<string[]> {
+  if (kinds.length === 0) return [];
+  const rows = (await lab.exec(fw, ['conntrack', '-L'])).split('\n');
+  return kinds.flatMap((name) => {
+    const { port } = kindOf(name);
+    const flows = rows.filter((row) => new RegExp(`port=${port} `).test(row));
+    return [`--- ${fw} has ${flows.length} flows of ${name}`, ...flows.slice(0, SHOWN)];
+  });
+}
+
 /** Sentences on what is not as it has to be; none when all is. `counts`: as they were when all was still. */
 export async function wrongStates(
   lab: Lab,

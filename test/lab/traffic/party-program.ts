@@ -25,6 +25,8 @@ import { listenUdp, openUdp } from './udp-end.js';
 
 export interface PartyReply {
   readonly isOver: boolean;
+  /** Of this program's own turns since its last answer: what it took longer for was late at its sockets already. */
+  readonly longestTurnMs: number;
   readonly kinds: readonly KindState[];
 }
 
@@ -46,6 +48,8 @@ class PartyProgram {
   readonly #holdings = new Holdings();
   readonly #pumps: Pump[] = [];
   readonly #kinds: readonly Kind[];
+  #tickedMs = performance.now();
+  #longestTurnMs = 0;
 
   constructor(
     private readonly side: Party,
@@ -72,6 +76,8 @@ class PartyProgram {
   }
 
   #tick(now: number): void {
+    this.#longestTurnMs = Math.max(this.#longestTurnMs, now - this.#tickedMs);
+    this.#tickedMs = now;
     for (const pump of this.#pumps) pump();
     this.#holdings.tick(now);
   }
@@ -122,7 +128,10 @@ class PartyProgram {
   }
 
   #reply(): PartyReply {
-    return { isOver: this.#holdings.isRoundOver, kinds: this.#holdings.state(performance.now()) };
+    const longestTurnMs = Math.round(this.#longestTurnMs);
+    this.#longestTurnMs = 0;
+    const kinds = this.#holdings.state(performance.now());
+    return { isOver: this.#holdings.isRoundOver, longestTurnMs, kinds };
   }
 }
 

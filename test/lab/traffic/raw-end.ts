@@ -1,11 +1,12 @@
 /** The ends of ICMP and GRE flows: a question every so often, and exactly that as the answer. */
 import { Conversation } from './conversation.js';
 import { greAddress, type Kind } from './kinds.js';
+import { Questions } from './questions.js';
 import { RawSocket } from './raw-socket.js';
 
 const PAUSE_MS = 100;
-/** After this a question is taken as lost on the way, and the next one is asked. */
-const ANSWER_WITHIN_MS = 300;
+/** A ping's number has 16 bits. */
+const QUESTIONS_MAX = 0xffff;
 const IPPROTO_ICMP = 1; // linux/in.h, and the next two
 const IPPROTO_GRE = 47;
 const IPPROTO_ICMPV6 = 58;
@@ -14,10 +15,8 @@ const FIRST_ID = 0x4000;
 
 /** Asks by packets of any protocol, in turn: the next question when the last one was answered, or was lost. */
 export abstract class Asker extends Conversation {
-  #count = 0;
-  #saidMs = Number.NEGATIVE_INFINITY;
+  readonly #questions = new Questions(QUESTIONS_MAX);
   #dueMs: number;
-  #isWaiting = false;
 
   constructor(kind: Kind, number: number) {
     super(kind, number, true);
@@ -31,20 +30,20 @@ export abstract class Asker extends Conversation {
   }
 
   override tick(now: number): void {
-    const isStill = this.#isWaiting && now - this.#saidMs < ANSWER_WITHIN_MS;
-    if (this.loss !== undefined || !this.isReady || isStill || now < this.#dueMs) return;
-    this.#isWaiting = true;
-    this.#saidMs = now;
+    if (this.loss !== undefined || !this.isReady || now < this.#dueMs) return;
+    if (this.#questions.isWaiting(now)) return;
     this.#dueMs = now + PAUSE_MS;
-    this.#count = (this.#count + 1) & 0xffff;
-    this.say(this.#count);
+    this.say(this.#questions.ask(now));
   }
 
-  /** An answer came: to the question that waits, or a late one. */
+  override get waitsFor(): string {
+    return this.isReady ? String(this.#questions) : 'its handshake';
+  }
+
+  /** An answer came: to a question that waits, or to one that was answered before. */
   protected answered(count: number): void {
-    if (!this.#isWaiting || count !== this.#count) return;
-    this.#isWaiting = false;
-    this.talked(this.#saidMs, performance.now());
+    const askedMs = this.#questions.answered(count);
+    if (askedMs !== undefined) this.talked(askedMs, performance.now());
   }
 }
 

@@ -6,20 +6,18 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { Conversation } from './conversation.js';
 import type { Kind } from './kinds.js';
+import { Questions } from './questions.js';
 
 const PAUSE_MS = 100;
-/** After this a question is taken as lost on the way, and the next one is asked. */
-const ANSWER_WITHIN_MS = 300;
 
 const socketType = (kind: Kind) => (kind.target.includes(':') ? 'udp6' : 'udp4');
 
 /** The end that begins: asks and takes answers, or only sends, or asks once and only takes. */
 class Opener extends Conversation {
   readonly #socket: Socket;
-  #count = 0;
-  #saidMs = Number.NEGATIVE_INFINITY;
+  readonly #questions = new Questions(Number.MAX_SAFE_INTEGER);
+  #isConnected = false;
   #dueMs: number;
-  #isWaiting = false;
 
   constructor(kind: Kind, number: number) {
     super(kind, number, kind.play !== 'one-way-up');
@@ -27,23 +25,21 @@ class Opener extends Conversation {
     this.#socket = createSocket(socketType(kind));
     this.#socket.on('error', (error: NodeJS.ErrnoException) => this.lose(error.code ?? error.message));
     this.#socket.on('message', (message) => this.#take(message.toString('latin1')));
-    this.#socket.connect(kind.port, kind.target);
+    this.#socket.connect(kind.port, kind.target, () => {
+      this.#isConnected = true;
+    });
   }
 
   override tick(now: number): void {
-    const isStill = this.#isWaiting && now - this.#saidMs < ANSWER_WITHIN_MS;
-    if (this.loss !== undefined || isStill || now < this.#dueMs) return;
+    if (this.loss !== undefined || !this.#isConnected || now < this.#dueMs) return;
+    if (this.kind.play === 'talk' && this.#questions.isWaiting(now)) return;
     if (this.kind.play === 'one-way-down' && this.isMade) return;
-    this.#isWaiting = this.kind.play === 'talk';
-    this.#saidMs = now;
     this.#dueMs = now + PAUSE_MS;
-    try {
-      this.#socket.send(`${this.kind.name} ${this.number} ${++this.#count}`);
-    } catch {
-      // The socket is not connected yet: the next tick says it.
-      this.#dueMs = now;
-      this.#isWaiting = false;
-    }
+    this.#socket.send(`${this.kind.name} ${this.number} ${this.#questions.ask(now)}`);
+  }
+
+  override get waitsFor(): string {
+    return String(this.#questions);
   }
 
   #take(text: string): void {
@@ -54,9 +50,9 @@ class Opener extends Conversation {
     }
     const now = performance.now();
     if (this.kind.play === 'one-way-down') this.talked(now, now);
-    else if (Number(count) === this.#count && this.#isWaiting) {
-      this.#isWaiting = false;
-      this.talked(this.#saidMs, now);
+    else {
+      const askedMs = this.#questions.answered(Number(count));
+      if (askedMs !== undefined) this.talked(askedMs, now);
     }
   }
 }
