@@ -103,7 +103,7 @@ class ServerCall extends Conversation {
   #ask(method: string): void {
     if (this.#caller === undefined) return;
     if (method === 'INVITE') this.#calls++;
-    const audio = encodeSdp(OUTSIDE4, callPort(this.kind, this.number, this.#calls));
+    const audio = encodeSdp(OUTSIDE4, callPort(this.number, this.#calls));
     this.#call = { method, text: this.#encode(method, method === 'INVITE' ? audio : '') };
     this.#callAtMs = 0;
     this.tick(performance.now());
