@@ -79,7 +79,9 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
   open.push(links);
   const gate = openGate(config, counters, log);
   if (gate !== undefined) open.push(gate);
-  core = makeCore({ config, choice, kernel, links, keys, counters, log, gate });
+  const stateFile = new StateFile(join(config.stateDir, `${config.node.name}.state`), log);
+  stateFile.check();
+  core = makeCore({ config, choice, kernel, links, keys, counters, log, gate, stateFile });
   let vrrp: Vrrp | undefined;
   const ready = watchReady(config, core, kernel, () => vrrp, log, open);
   const readLinks = () => links.read(SLICE_BUDGET_MS);
@@ -102,6 +104,7 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
       sendKeyId: () => keys.sendKeyId,
       vrrp: () => vrrp,
       ready: () => ready,
+      stateProblem: () => stateFile.problem,
     });
   const reload = () => reloadConfig(config, keys, log);
   const backend = new DaemonBackend({
@@ -199,11 +202,12 @@ interface CoreParts {
   readonly counters: CounterMap;
   readonly log: Log;
   readonly gate: Gate | undefined;
+  readonly stateFile: StateFile;
 }
 
-function makeCore({ config, choice, kernel, links, keys, counters, log, gate }: CoreParts): Core {
+function makeCore(parts: CoreParts): Core {
+  const { config, choice, kernel, links, keys, counters, log, gate, stateFile } = parts;
   const bootId = readBootId();
-  const stateFile = new StateFile(join(config.stateDir, `${config.node.name}.state`), log);
   const restored = stateFile.read(bootId);
   const { commitTimeoutMs, timeoutFloorsS } = config.failover;
   const settings = new KernelSettings(() => performance.now());

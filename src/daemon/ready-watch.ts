@@ -78,7 +78,8 @@ export class ReadyWatch {
     return {
       role: core.role,
       isJoining: core.state === 'joining',
-      ownTerm: replicator.term,
+      // Once another node has taken its flows over, what this one has left is old.
+      ownTerm: replicator.openTenure,
       peers: replicator.peers().map((p) => ({
         node: p.node,
         role: p.role,

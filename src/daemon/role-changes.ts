@@ -9,7 +9,7 @@ import type { Role } from '../failover/ports.js';
 import { Promotion } from '../failover/promote.js';
 import type { PromoteOptions } from '../failover/promote-report.js';
 import { nextTerm } from '../failover/roles.js';
-import { incarnationText } from '../failover/state.js';
+import { incarnationText, type PersistedState } from '../failover/state.js';
 import { SEQADJ_LAP_MAX_MS } from '../limits.js';
 import { commitProgress, promoteReport } from './commit-reports.js';
 import type { Core } from './core.js';
@@ -72,13 +72,22 @@ export class RoleChanges {
 
   /** What a restart would take for open has been taken over. */
   #endTenure(): void {
-    const { ports, options, replicator, role } = this.#core;
+    const { options, replicator, role } = this.#core;
     if (!this.#isTenureWritten || replicator.openTenure > 0) return;
     this.#isTenureWritten = false;
+    this.#persist({ role, term: replicator.term, bootId: options.bootId, sources: [] });
+  }
+
+  /** A full disk must not keep a node from a role: it is said, and returned, why the state is not written. */
+  #persist(state: PersistedState): string | undefined {
+    const { ports } = this.#core;
     try {
-      ports.persist({ role, term: replicator.term, bootId: options.bootId, sources: [] });
+      ports.persist(state);
+      return undefined;
     } catch (error) {
-      ports.log('error', 'the state file could not be written', { error: String(error) });
+      const { message } = error as Error;
+      ports.log('error', 'the state could not be written', { role: state.role, reason: message });
+      return message;
     }
   }
 
@@ -110,6 +119,7 @@ export class RoleChanges {
       core.auditSoon();
     }
     let demotion: Demotion | undefined;
+    let notWritten: string | undefined;
     const begin = () =>
       new Demotion(
         {
@@ -117,7 +127,7 @@ export class RoleChanges {
           stream: core.stream,
           persist: (state) => {
             this.#isTenureWritten = state.openTenure !== undefined;
-            core.ports.persist(state);
+            notWritten = this.#persist(state);
           },
           bootId: core.options.bootId,
           openTenure: () => core.replicator.openTenure,
@@ -141,15 +151,15 @@ export class RoleChanges {
           return demotion.step(now) ? 'done' : 'wait';
         },
         progress: () => ({ phase: demotion?.phase ?? 'waiting', done: 0, total: core.table.dirtyCount }),
-        result: () => ({
-          role: core.role,
-          term: core.replicator.term,
-          promote: null,
-          exitCode: 0,
-          reasons: demotion?.isCutShort
-            ? [...reasons, 'the stream could not say everything within a second']
-            : reasons,
-        }),
+        result: () => {
+          const isCutShort = demotion?.isCutShort === true;
+          if (isCutShort) reasons.push('the stream could not say everything within a second');
+          if (notWritten !== undefined) {
+            reasons.push(`a restart of the daemon would take the role from before again: ${notWritten}`);
+          }
+          const exitCode = isCutShort || notWritten !== undefined ? 3 : 0;
+          return { role: core.role, term: core.replicator.term, promote: null, exitCode, reasons };
+        },
       },
       watch,
     );
@@ -179,12 +189,8 @@ export class RoleChanges {
   }
 
   #persistTerm(term: number): void {
-    const { ports, options } = this.#core;
-    try {
-      ports.persist({ role: 'primary', term, bootId: options.bootId, ...this.unfinished.without([]) });
-    } catch (error) {
-      ports.log('error', 'the state file could not be written', { error: String(error) });
-    }
+    const { bootId } = this.#core.options;
+    this.#persist({ role: 'primary', term, bootId, ...this.unfinished.without([]) });
   }
 
   /** Starts work that nobody waits for. */

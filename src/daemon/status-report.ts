@@ -56,6 +56,8 @@ export interface StatusSources {
   /** Undefined: no FIFO is configured. */
   readonly vrrp: () => Vrrp | undefined;
   readonly ready: () => ReadyWatch;
+  /** Why the role is not remembered. */
+  readonly stateProblem: () => string | undefined;
 }
 
 /** The sums of an owner's image as text: equal text on two nodes means equal flows. */
@@ -203,6 +205,8 @@ function warningsOf(
     warnings.push(`${name} is ${mine} here and ${theirs} on ${node}: make them equal`);
   const { problem } = from.gate();
   if (problem !== '') warnings.push(`the gate failed: ${problem}`);
+  const stateProblem = from.stateProblem();
+  if (stateProblem !== undefined) warnings.push(`the role would be forgotten by a restart: ${stateProblem}`);
   const quarantined = replicator.quarantine.length;
   if (quarantined > 0)
     warnings.push(`${quarantined} records of peers were refused: see the counters quarantine.*`);

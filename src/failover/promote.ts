@@ -340,8 +340,9 @@ export class Promotion {
       persist({ role: 'primary', term: this.term, bootId, ...unfinished });
     } catch (error) {
       counters.count('promote.state-not-written');
-      log?.('error', 'promote: the state file could not be written', { error });
-      const reason = 'the state could not be written: a crash would forget the role';
+      const { message } = error as Error;
+      log?.('error', 'the state could not be written', { role: 'primary', reason: message });
+      const reason = `a crash would forget the role: ${message}`;
       if (!this.#reasons.includes(reason)) this.#reasons.push(reason);
     }
   }

@@ -24,7 +24,7 @@ export interface ReadyView {
   readonly role: Role;
   /** The flows of the first dump are not sorted out yet. */
   readonly isJoining: boolean;
-  /** Term of this node's own last tenure; 0: it was never primary. */
+  /** Term of this node's own last tenure, if nobody has taken that over; 0: there is none. */
   readonly ownTerm: number;
   readonly peers: readonly ReadyPeer[];
   /** How far this kernel is behind the replica, where it follows it (standby hot). Milliseconds. */

@@ -37,6 +37,7 @@ export class CoreNode {
   core: Core | undefined;
   /** Kernel calls and writes that the daemon lives to see. */
   effectsLeft = Number.POSITIVE_INFINITY;
+  isDiskFull = false;
   counters = new CounterMap();
   readonly logged: string[] = [];
   readonly #cluster: CoreCluster;
@@ -81,6 +82,7 @@ export class CoreNode {
         log: (level, message) => this.logged.push(`${level}: ${message}`),
         persist: (state) => {
           this.effect();
+          if (this.isDiskFull) throw new Error('no space left');
           this.disk = state;
         },
       },

@@ -16,6 +16,25 @@ async function pair(): Promise<void> {
   await cluster.until('all is replicated', () => fw2.up.table.count === FLOWS && cluster.isInStep());
 }
 
+describe('a role that cannot be written down', () => {
+  beforeEach(pair);
+
+  it('is taken all the same, and the report says what a restart would do', async () => {
+    fw1.isDiskFull = true;
+    const report = await cluster.done(fw1.demote());
+    expect(report).toMatchObject({ role: 'backup', exitCode: 3 });
+    expect(report.reasons).toEqual([
+      'a restart of the daemon would take the role from before again: no space left',
+    ]);
+    expect(fw1.logged).toContain('error: the state could not be written');
+    fw2.isDiskFull = true;
+    const { role, exitCode, reasons } = await cluster.done(fw2.promote());
+    expect({ role, exitCode }).toEqual({ role: 'primary', exitCode: 3 });
+    expect(reasons).toContain('a crash would forget the role: no space left');
+    await cluster.until('both are in step', () => cluster.isInStep());
+  });
+});
+
 describe('a split brain', () => {
   beforeEach(pair);
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -42,5 +42,21 @@ describe('the state file', () => {
     writeFileSync(join(directory, 'run', 'fw1.state'), '{"role":"primary"');
     expect(file.read('this-boot')).toBeUndefined();
     expect(lines).toHaveLength(1);
+  });
+
+  it('says where, why and what to do when it cannot be written, also before there is a role', () => {
+    writeFileSync(join(directory, 'run'), 'a file where the directory should be');
+    const path = join(directory, 'run', 'fw1.state');
+    const advice = `let the daemon's user write into ${join(directory, 'run')}, or name another state_dir`;
+    expect(() => file.write(STATE)).toThrow(`cannot write ${path} (EEXIST): ${advice}`);
+    file.check();
+    expect(file.problem).toBe(`cannot write ${path} (EEXIST): ${advice}`);
+    expect(lines).toEqual(['a role will not be remembered']);
+  });
+
+  it('leaves nothing behind where it only looks whether it could be written', () => {
+    file.check();
+    expect(file.problem).toBeUndefined();
+    expect(readdirSync(join(directory, 'run'))).toEqual([]);
   });
 });
