@@ -191,6 +191,16 @@ function warningsOf(
     warnings.push('another daemon uses the name of this node: give each node a name of its own');
   if (replicator.isLinkForeign)
     warnings.push('frames on the links cannot be opened: have all nodes the same keys?');
+  if (replicator.otherCluster !== undefined)
+    warnings.push(
+      `frames of the cluster "${replicator.otherCluster}" come, this node is in "${from.core.options.cluster}": ` +
+        'is node.cluster the same on all nodes?',
+    );
+  if (replicator.otherVersion !== undefined)
+    warnings.push(
+      `a node speaks version ${replicator.otherVersion}, which conntwin ${from.version} does not read: ` +
+        'install the same release on all nodes',
+    );
   for (const { node, term } of from.core.splitBrain.others)
     warnings.push(
       `split brain: ${node} is primary too (its term ${term}, here ${replicator.term}): ` +

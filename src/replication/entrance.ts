@@ -10,13 +10,15 @@ import { KeyRing } from './key-ring.js';
 import type { Peer } from './peer.js';
 import type { Self } from './self.js';
 
-/** Time between two log lines about the same trouble on the link. Milliseconds. */
-const ALARM_INTERVAL_MS = 5000;
+/** Time between two log lines about the same trouble on the link, which may last for days. Milliseconds. */
+const ALARM_INTERVAL_MS = 60_000;
+/** Time between two looks at the names of other clusters. Milliseconds. */
+const FOREIGN_LOOK_MS = 1000;
 /** Versions that have a counter of their own when they are refused; the names of counters are bounded. */
 const VERSIONS_COUNTED = 9;
 
 /** Trouble that is said in the log, at most once in ALARM_INTERVAL_MS each. */
-type Alarm = 'name' | 'version' | 'seal';
+type Alarm = 'name' | 'version' | 'seal' | 'cluster';
 
 export class Entrance {
   /** The frame that was let in last. */
@@ -25,6 +27,12 @@ export class Entrance {
   namesakeAt = Number.NEGATIVE_INFINITY;
   /** When a frame last came that no key of this node opens. */
   unopenedAt = Number.NEGATIVE_INFINITY;
+  /** When a frame of another cluster last came while no peer was heard, and that cluster's name. */
+  otherClusterAt = Number.NEGATIVE_INFINITY;
+  otherCluster = '';
+  /** When a frame or message of a version that is not read here last came, and the version. */
+  otherVersionAt = Number.NEGATIVE_INFINITY;
+  otherVersion = 0;
   readonly #self: Self;
   readonly #join: Join;
   readonly #isNew: (peer: Peer, sequence: number) => boolean;
@@ -33,6 +41,7 @@ export class Entrance {
     name: Number.NEGATIVE_INFINITY,
     version: Number.NEGATIVE_INFINITY,
     seal: Number.NEGATIVE_INFINITY,
+    cluster: Number.NEGATIVE_INFINITY,
   };
 
   /** `isNew`: whether a stream frame of a peer is one to look into. */
@@ -53,6 +62,7 @@ export class Entrance {
     if (refusal !== undefined) {
       if (refusal === 'frame.version') this.#refuseVersion(refusal, frame.version, now);
       else counters.count(refusal);
+      if (refusal === 'frame.cluster') this.#refuseCluster(now);
       return false;
     }
     if (self.isMine(frame)) {
@@ -96,9 +106,26 @@ export class Entrance {
   #refuseVersion(reason: string, version: number, now: number): void {
     const { counters, log } = this.#self.ports;
     counters.count(`${reason}-${version <= VERSIONS_COUNTED ? version : 'more'}`);
+    this.otherVersion = version;
+    this.otherVersionAt = now;
     if (!this.#isAlarmDue('version', now)) return;
     const [low, high] = OWN_VERSIONS;
     log('warn', 'a node speaks a version that this one does not read', { version, low, high });
+  }
+
+  /** Two clusters may share a network. Only where nobody of this one is heard, its name may be mistyped. */
+  #refuseCluster(now: number): void {
+    if (now - this.otherClusterAt < FOREIGN_LOOK_MS || this.#self.peers.some((p) => p.isAlive)) return;
+    this.otherClusterAt = now;
+    this.otherCluster = this.frame.otherCluster();
+    if (!this.#isAlarmDue('cluster', now)) return;
+    this.#self.ports.log(
+      'warn',
+      'frames of another cluster come, and no peer: is node.cluster the same on all?',
+      {
+        cluster: this.otherCluster,
+      },
+    );
   }
 
   #refuseSeal(reason: string, now: number): void {

@@ -131,6 +131,16 @@ export class Replicator {
   get isLinkForeign(): boolean {
     return this.#self.ports.now() - this.#entrance.unopenedAt < NAME_CONFLICT_MS;
   }
+  /** The cluster of which a frame came not long ago, while no peer was heard. */
+  get otherCluster(): string | undefined {
+    const { otherCluster, otherClusterAt } = this.#entrance;
+    return this.#self.ports.now() - otherClusterAt < NAME_CONFLICT_MS ? otherCluster : undefined;
+  }
+  /** The version of a frame or message that came not long ago and is not read here. */
+  get otherVersion(): number | undefined {
+    const { otherVersion, otherVersionAt } = this.#entrance;
+    return this.#self.ports.now() - otherVersionAt < NAME_CONFLICT_MS ? otherVersion : undefined;
+  }
   /** Settings of live peers' kernels that are not this one's. */
   settingsDiffering(): SettingDifference[] {
     return this.#settings.differing();

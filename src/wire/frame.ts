@@ -12,7 +12,7 @@
  * frame the payload is the sealed text with its tag, and everything before the payload's bin head is the associated
  * data: cipher.ts.
  */
-import { FRAME_MAX_BYTES, NAME_MAX_BYTES } from '../limits.js';
+import { FRAME_MAX_BYTES, NAME_MAX_BYTES, NAME_PATTERN } from '../limits.js';
 import { ByteCursor } from './byte-cursor.js';
 import { ByteWriter } from './byte-writer.js';
 import { type Cipher, type FrameKey, KEY_ID_MAX, TAG_BYTES } from './cipher.js';
@@ -138,9 +138,20 @@ export class FrameReader {
   readonly #opened = new Uint8Array(FRAME_MAX_BYTES);
   #from = 0;
   #headTo = 0;
+  #clusterAt = 0;
+  #clusterBytes = 0;
 
   constructor(cluster: string) {
     this.cluster = encodeName(cluster);
+  }
+
+  /** The other cluster's name in the frame that was refused for it (anybody may have written it); '?': it is none. */
+  otherCluster(): string {
+    if (this.#clusterBytes > NAME_MAX_BYTES) return '?';
+    const name = String.fromCharCode(
+      ...this.u8.subarray(this.#clusterAt, this.#clusterAt + this.#clusterBytes),
+    );
+    return NAME_PATTERN.test(name) ? name : '?';
   }
 
   /** Returns undefined, or why the frame is refused (a counter's name). */
@@ -157,6 +168,8 @@ export class FrameReader {
     const clusterBytes = c.str();
     if (clusterBytes < 0) return 'frame.malformed';
     if (clusterBytes !== this.cluster.length || !bytesEqual(u8, c.at, this.cluster, 0, clusterBytes)) {
+      this.#clusterAt = c.at;
+      this.#clusterBytes = clusterBytes;
       return 'frame.cluster';
     }
     c.at += clusterBytes;

@@ -39,6 +39,18 @@ describe('sealed replication', () => {
     expect(b.digest()).toBe(before);
   });
 
+  it('tells for ten seconds which version came that it does not read', () => {
+    const { cluster, a, b } = sealedPair(1);
+    const w = new FrameWriter('sealed', a.name, a.incarnation);
+    const frame = new Uint8Array(w.headBytes + 1);
+    w.finish(frame, CLASS_STREAM, a.replicator.sequence + 1, 1);
+    frame[1] = 9;
+    cluster.inject(b, frame);
+    expect(b.replicator.otherVersion).toBe(9);
+    cluster.run(11_000);
+    expect(b.replicator.otherVersion).toBeUndefined();
+  });
+
   it('of a node without keys refuses what is sealed', () => {
     const cluster = new SealedCluster(2);
     const [a, b] = [cluster.start('a'), cluster.start('b', {})];
@@ -61,6 +73,19 @@ describe('sealed replication', () => {
     expect(a.count('frame.forged')).toBeGreaterThan(5);
     expect(a.count('frame.key')).toBeGreaterThan(5);
     expect(a.count('frame.cluster')).toBeGreaterThan(5);
+  });
+
+  it('of another cluster is told by its name where no peer is heard, once a minute in the log', () => {
+    const cluster = new SealedCluster(3);
+    const a = cluster.start('a');
+    const d = cluster.start('d', { cipher: new CipherTwin(), cluster: 'other' });
+    cluster.run(20_000);
+    expect(a.replicator.otherCluster).toBe('other');
+    expect(a.lines.filter((line) => line.includes('another cluster'))).toHaveLength(1);
+    const b = cluster.start('b');
+    cluster.run(12_000);
+    for (const node of [a, b]) expect(node.replicator.otherCluster).toBeUndefined();
+    expect(d.replicator.otherCluster).toBe('sealed');
   });
 
   it('goes on through a rotation of keys: add, switch, remove', () => {
