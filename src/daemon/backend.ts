@@ -51,18 +51,26 @@ export class DaemonBackend implements ControlBackend {
     return this.#parts.status();
   }
 
+  /** Who reads the log later must see what nobody but an operator did. */
+  #asked(call: string): void {
+    this.#parts.core.ports.log('info', 'asked by the control socket', { call });
+  }
+
   failover(role: Role, progress: ProgressSink): Promise<FailoverReport> {
     const { operations } = this.#parts;
+    this.#asked(`failover ${role}`);
     return this.#work(() =>
       role === 'primary' ? operations.promote(progress) : operations.demote(role, progress),
     );
   }
 
   commit(progress: ProgressSink): Promise<FailoverReport> {
+    this.#asked('commit');
     return this.#work(() => this.#parts.operations.commit(progress));
   }
 
   purge(progress: ProgressSink): Promise<PurgeReport> {
+    this.#asked('purge');
     return this.#work(async () => purgeReport(await this.#parts.core.standby.purger.purge(progress)));
   }
 
@@ -75,11 +83,13 @@ export class DaemonBackend implements ControlBackend {
   }
 
   flush(table: FlowTableName): Promise<FlushReport> {
+    this.#asked(`flush ${table}`);
     return this.#work(() => this.#parts.operations.flush(table));
   }
 
   async resync(kind: ResyncKind): Promise<ResyncReport> {
     const { core } = this.#parts;
+    this.#asked(`resync ${kind}`);
     if (kind === 'kernel') {
       await this.#work(() => new Promise<void>((done) => core.audit('repair', 'asked', done)));
       return { message: 'the kernel was read again', exitCode: 0 };
@@ -124,7 +134,7 @@ export class DaemonBackend implements ControlBackend {
       return this.#parts.reload();
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      throw new ControlError('failed', error.message, { cause: error });
+      throw new ControlError('invalid', error.message, { cause: error });
     }
   }
 

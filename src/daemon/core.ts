@@ -35,6 +35,7 @@ import { OWNER_SELF, OWNER_UNCLASSIFIED } from '../table/slot-bits.js';
 import { YoungFlows } from '../table/young-flows.js';
 import type { Cipher } from '../wire/cipher.js';
 import { JobQueue, PRIORITY_BACKGROUND, PRIORITY_CHANGE, PRIORITY_CHECK, PRIORITY_START } from './jobs.js';
+import { logPeer } from './peer-log.js';
 import { RoleChanges } from './role-changes.js';
 import { sourceViews } from './source-views.js';
 import { SplitBrain } from './split-brain.js';
@@ -447,11 +448,14 @@ export class Core {
     this.table.relabel(OWNER_UNCLASSIFIED, OWNER_SELF);
     this.replicator.setMirrorReady();
     this.state = 'ready';
-    this.ports.log('info', 'ready', {
+    const peers = this.replicator.peers().filter(({ alive }) => alive).length;
+    this.ports.log('info', 'joined', {
       role: this.role,
+      peers,
       mirror: this.table.countOf(OWNER_SELF),
       kernel: this.table.kernelCount,
     });
+    if (peers === 0) this.ports.log('warn', 'no peer is heard: nothing is replicated', { role: this.role });
   }
 
   #makeReplicator(): Replicator {
@@ -488,10 +492,9 @@ export class Core {
     };
   }
 
-  #heard({ type, node }: PeerEvent): void {
+  #heard(event: PeerEvent): void {
     this.standby.hot?.lookAgain();
-    const isBad = type === 'silent' || type === 'refused' || type === 'diverged';
-    this.ports.log(isBad ? 'warn' : 'info', `peer: ${type}`, { peer: node });
+    logPeer(this.ports.log, event, this.replicator.peers(), this.table);
   }
 
   #ask(m: Memory, at: number, found: Memory): boolean {

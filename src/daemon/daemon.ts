@@ -49,7 +49,7 @@ export async function runDaemon(config: Config, options: DaemonOptions = {}): Pr
   const open: Closer[] = [];
   try {
     const core = await start(config, logger, open);
-    log('info', 'running', { node: config.node.name, cluster: config.node.cluster, role: core.role });
+    log('info', 'running', aboutRun(config, core));
     notify('READY=1');
     const signal = await endSignal();
     log('info', 'stopping', { signal });
@@ -59,6 +59,19 @@ export async function runDaemon(config: Config, options: DaemonOptions = {}): Pr
     for (const each of open.reverse()) each.close();
     logger.flush();
   }
+}
+
+/** What a log that is read later has to begin with. */
+function aboutRun({ file, node, failover, replicate }: Config, core: Core): Record<string, unknown> {
+  return {
+    ...node,
+    role: core.role,
+    term: core.replicator.term,
+    standby: failover.standby,
+    mode: replicate.mode,
+    version: packageVersion(),
+    config: file,
+  };
 }
 
 async function start(config: Config, logger: Logger, open: Closer[]): Promise<Core> {

@@ -120,6 +120,7 @@ export class RoleChanges {
     }
     let demotion: Demotion | undefined;
     let notWritten: string | undefined;
+    const was = core.role;
     const begin = () =>
       new Demotion(
         {
@@ -148,7 +149,9 @@ export class RoleChanges {
           lapEndsAt ||= now + SEQADJ_LAP_MAX_MS;
           if (!core.seqadj.isLapDone && now < lapEndsAt) return 'wait';
           demotion ??= begin();
-          return demotion.step(now) ? 'done' : 'wait';
+          if (!demotion.step(now)) return 'wait';
+          core.ports.log('info', 'demote: done', { role, was, term: core.replicator.term });
+          return 'done';
         },
         progress: () => ({ phase: demotion?.phase ?? 'waiting', done: 0, total: core.table.dirtyCount }),
         result: () => {

@@ -45,7 +45,7 @@ export class SplitBrain {
     }
     for (const { node } of before) {
       if (found.some((other) => other.node === node)) continue;
-      ports.log('info', 'the split brain is over', { peer: node, role });
+      ports.log('info', 'the split brain is over', { peer: node, ownRole: role });
     }
   }
 }

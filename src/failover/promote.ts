@@ -138,6 +138,12 @@ export class Promotion {
     return this.#committedMs >= 0;
   }
 
+  /** What a primary takes over from one that stepped back is no change of role. */
+  get #name(): string {
+    const { role, only, resumed } = this.#options;
+    return role === 'primary' && only !== undefined && resumed === undefined ? 'absorb' : 'promote';
+  }
+
   /** Up to where the stream of a source (its owner number) was taken over; -1: it is none. */
   cutOf(owner: number): number {
     const at = this.#sources.findIndex((source) => source.owner === owner);
@@ -258,9 +264,10 @@ export class Promotion {
     this.#early.lookAgain();
     if (isNew || this.term !== this.#options.term) stream.setRole('primary', this.term);
     this.#say('begun');
-    this.#work.parts.log?.('info', 'promote: takes over', {
+    this.#work.parts.log?.('info', `${this.#name}: takes over`, {
       term: this.term,
       flows: this.#work.report.total,
+      sources: this.#sourceReports.map(({ node }) => node),
     });
     this.#commit = new Commit(this.#work, this.#isDumpWorthwhile(), this.#flows.order);
     this.phase = 'commit';
@@ -323,7 +330,14 @@ export class Promotion {
     // Said first: after a crash in between the flows are taken over once more, which changes nothing.
     this.#say('done');
     this.#write(this.hasLent ? { sources: [] } : this.#left);
-    log?.('info', 'promote: done', { term: this.term, ...logFields(this.#work.report) });
+    const { durationMs, sources, reasons } = this.report;
+    log?.(reasons.length > 0 ? 'warn' : 'info', `${this.#name}: done`, {
+      term: this.term,
+      ...logFields(this.#work.report),
+      durationMs: Math.round(durationMs),
+      sources: sources.map(({ node }) => node),
+      ...(reasons.length > 0 ? { reasons } : {}),
+    });
     return this.#end();
   }
 

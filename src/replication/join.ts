@@ -291,7 +291,6 @@ export class Join {
     self.peers.push(peer);
     self.isHeartbeatSoon = true;
     if (sequence > 0 && peer.isMirrorReady) peer.asker.start(now);
-    self.ports.log('info', 'peer proven', { node: peer.node, sequence, isRestart: old !== undefined });
     self.tell(old === undefined ? 'proven' : 'replaced', peer);
   }
 

@@ -40,6 +40,8 @@ export class CoreNode {
   isDiskFull = false;
   counters = new CounterMap();
   readonly logged: string[] = [];
+  /** Of each line of `logged`. */
+  readonly fields: Readonly<Record<string, unknown>>[] = [];
   readonly #cluster: CoreCluster;
   #boots = 1;
 
@@ -79,7 +81,10 @@ export class CoreNode {
         random: () => random.next(),
         randomBytes: (n) => random.bytes(n),
         counters: this.counters,
-        log: (level, message) => this.logged.push(`${level}: ${message}`),
+        log: (level, message, fields) => {
+          this.logged.push(`${level}: ${message}`);
+          this.fields.push(fields ?? {});
+        },
         persist: (state) => {
           this.effect();
           if (this.isDiskFull) throw new Error('no space left');

@@ -197,9 +197,9 @@ export class DaemonRun {
         ...(options.cipher === undefined ? {} : { cipher: options.cipher }),
         counters: this.counters,
         log: (level, message, fields) => {
+          host.onLog(this, message, String(fields?.peer ?? ''));
           if (level === 'debug') return;
           host.trace.say(this.name, `log: ${message}`, () => JSON.stringify(fields ?? {}));
-          host.onLog(this, message, String(fields?.peer ?? ''));
         },
         persist: (state) => {
           this.#effect();
