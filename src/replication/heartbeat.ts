@@ -78,6 +78,7 @@ export class Heartbeats {
     peer.lastHeard = now;
     if (peer.isAlive) return;
     peer.isAlive = true;
+    peer.returnedAt = now;
     this.#self.tell('heard', peer);
   }
 

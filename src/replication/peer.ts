@@ -102,6 +102,8 @@ export class Peer {
   readonly resends = new ResendAllowance();
   isLagging = false;
   laggedAt = 0;
+  /** When it was heard again after a silence. */
+  returnedAt = Number.NEGATIVE_INFINITY;
   laggedSequence = 0;
   lagCount = 0;
 

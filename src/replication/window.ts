@@ -118,8 +118,10 @@ export class Window {
     peer.laggedSequence = sequence;
     peer.lagCount++;
     this.#self.ports.counters.count('window.lagging');
-    this.#self.ports.log('warn', 'a receiver does not keep up: the stream goes on without it', {
-      node: peer.node,
+    const isBack = now - peer.returnedAt < LAG_BEHIND_MS;
+    const who = isBack ? 'a receiver that was away catches up' : 'a receiver does not keep up';
+    this.#self.ports.log(isBack ? 'info' : 'warn', `${who}: the stream goes on without it`, {
+      peer: peer.node,
       applied: peer.theirApplied,
       sequence,
     });
@@ -131,6 +133,7 @@ export class Window {
     if (peer.theirVerdictAt <= peer.laggedSequence) return;
     peer.isLagging = false;
     peer.lastAdvance = now;
+    this.#self.ports.log('info', 'a receiver keeps up again', { peer: peer.node });
   }
 
   #pace(now: number): number {

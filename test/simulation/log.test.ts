@@ -87,6 +87,29 @@ describe('the log', () => {
     expect(lines.filter((line) => line.includes('the split brain is over'))).toHaveLength(1);
   });
 
+  it('of a link that was cut accuses nobody of being slow, and says when all is as before', async () => {
+    for (const node of cluster.nodes) said(node);
+    cluster.cut();
+    await cluster.run(1000);
+    fw1.born(FLOWS);
+    await cluster.run(4000);
+    cluster.network.heal();
+    await cluster.until('both are in step', () => cluster.isInStep());
+    await cluster.run(5000);
+    expect(said(fw1)).toEqual([
+      'warn: peer: silent {peer:fw2,role:backup,flows:0}',
+      'info: peer: heard {peer:fw2,role:backup,flows:0}',
+      'info: a receiver that was away catches up: the stream goes on without it {peer:fw2}',
+      'info: a receiver keeps up again {peer:fw2}',
+    ]);
+    expect(said(fw2)).toEqual([
+      `warn: peer: silent {peer:fw1,role:primary,flows:${FLOWS}}`,
+      `info: peer: heard {peer:fw1,role:primary,flows:${FLOWS}}`,
+      'info: a receiver that was away catches up: the stream goes on without it {peer:fw1}',
+      'info: a receiver keeps up again {peer:fw1}',
+    ]);
+  });
+
   it('of a node that hears nobody says so', async () => {
     cluster.cut();
     for (const node of [fw1, fw2]) node.kill();
