@@ -35,11 +35,26 @@ const FULL: Sizes = {
   burst: 300_000,
   full: 1_000_000,
   seconds: 8,
+  rest: 80,
   connectionRates: [1000, 5000, 20_000],
   growth: [10_000, 100_000, 300_000, 1_000_000, 2_000_000],
 };
-const QUICK: Sizes = { ...FULL, burst: 150_000, seconds: 4, growth: [10_000, 100_000, 1_000_000] };
-const TINY: Sizes = { burst: 5000, full: 10_000, seconds: 1, connectionRates: [500], growth: [5000] };
+const QUICK: Sizes = {
+  burst: 150_000,
+  full: 1_000_000,
+  seconds: 4,
+  rest: 12,
+  connectionRates: [1000, 5000],
+  growth: [10_000, 100_000, 1_000_000],
+};
+const TINY: Sizes = {
+  burst: 5000,
+  full: 10_000,
+  seconds: 1,
+  rest: 1,
+  connectionRates: [500],
+  growth: [5000],
+};
 const FULL_ROUNDS = 5;
 
 interface BenchOptions {

@@ -15,6 +15,8 @@ export interface Sizes {
   readonly full: number;
   /** Seconds that a rate is held. */
   readonly seconds: number;
+  /** Seconds that a full table is left alone before it is looked at. */
+  readonly rest: number;
   /** Real connections a second. */
   readonly connectionRates: readonly number[];
   /** Table sizes for growth. */

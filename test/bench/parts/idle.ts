@@ -12,12 +12,6 @@ import { Silences } from '../silences.js';
 
 const IDLE_PERCENT = 0.5;
 const GAP_MS = 400;
-/**
- * How often the time of a measurement a full table is left alone first, and the least of it: the audits of the start are
- * over by then, and V8 has compiled most of what a daemon at rest does, for which it takes a minute.
- */
-const REST_SHARE = 10;
-const REST_LEAST_MS = 12_000;
 const PERCENT = 100;
 const MICROS_PER_MS = 1000;
 
@@ -71,7 +65,11 @@ async function measureConntrackd({ full, seconds }: Sizes, say: Say): Promise<Va
   }
 }
 
-async function measureConntwin({ full, seconds }: Sizes, say: Say): Promise<Values> {
+/**
+ * The full table is left alone first: the audits of the start are over by then, and V8 has compiled most of what a daemon
+ * at rest does, for which it takes a minute.
+ */
+async function measureConntwin({ full, seconds, rest }: Sizes, say: Say): Promise<Values> {
   const pair = await FirewallPair.create({ flows: full, firewalls: 3 });
   const { lab, fw1, fw2 } = pair;
   const pids = () => [fw1.pid ?? 0, fw2.pid ?? 0];
@@ -81,7 +79,7 @@ async function measureConntwin({ full, seconds }: Sizes, say: Say): Promise<Valu
     await generate(lab, 'fw1', 'create', full);
     await settled(lab, pids());
     say('left alone');
-    await pause(Math.max(REST_LEAST_MS, seconds * REST_SHARE * 1000));
+    await pause(rest * 1000);
     say('at rest');
     const [active, backup] = await idleShares(pids(), seconds);
     const silences = await Silences.start(lab);
