@@ -159,8 +159,7 @@ export class Declarations {
     if (y.next < y.limit) return false;
     this.#yield = undefined;
     this.#yieldExpectations(y.peer);
-    // A MARK that came meanwhile has judged what it was before.
-    this.#self.suspect(y.peer, 'stream.declared');
+    this.#judgeNow(y.peer);
     this.#self.tell('yielded', y.peer);
     return true;
   }
@@ -244,6 +243,14 @@ export class Declarations {
     if (former >= 0) this.#forget(former);
   }
 
+  /** A MARK that came meanwhile would have judged what the replica was before; the peer says the next when it hears of this. */
+  #judgeNow(peer: Peer): void {
+    peer.absorbedUntil = 0;
+    this.#self.suspect(peer, 'stream.declared');
+    peer.verdictAt = peer.applied;
+    this.#self.isHeartbeatSoon = true;
+  }
+
   #handOver(): void {
     this.#self.handsOverUntil = this.#self.ports.now() + HANDOVER_MS;
   }
@@ -273,8 +280,10 @@ export class Declarations {
     const sequence = this.#sequence();
     const { table, log } = this.#self.ports;
     log('info', 'a peer took over flows of this node', { node: peer.node, cut, sequence });
-    // It may have gone on for long since it declared (this node had to be demoted first): a MARK is to prove it.
+    // It may have gone on for long since it declared (this node had to be demoted first): a MARK is to prove it, when the
+    // flows are given away. One that differs before asks for what comes of itself.
     this.#self.suspect(peer, 'stream.declared');
+    peer.absorbedUntil = this.#self.ports.now() + ABSORBED_MS;
     this.#taken.clear();
     if (this.#self.ports.now() < this.#self.handsOverUntil) this.#handOver();
     this.#yield = { peer, stamp, next: 0, limit: Number.isNaN(stamp) ? 0 : table.slotLimit };

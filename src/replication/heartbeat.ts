@@ -156,7 +156,11 @@ export class Heartbeats {
       if (this.#self.openTenure > 0 || this.#self.isTenureOver) this.#self.isTenureSoon = true;
     } else this.#window.noteAck(peer, mine.applied, this.#sequence(), now);
     if (mine.verdictAt > this.#sequence()) return;
-    peer.theirVerdict = VERDICTS[mine.verdict] ?? 'unknown';
+    const verdict = VERDICTS[mine.verdict] ?? 'unknown';
+    // It is ready again as soon as a MARK has proven it: after a takeover that would be a second later, twice.
+    const isNews = verdict !== peer.theirVerdict || mine.verdictAt !== peer.theirVerdictAt;
+    if (verdict === 'suspect' && isNews) this.#self.isMarkSoon = true;
+    peer.theirVerdict = verdict;
     peer.theirVerdictAt = mine.verdictAt;
   }
 

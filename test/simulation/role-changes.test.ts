@@ -338,6 +338,24 @@ describe('a planned switch', () => {
     });
   }
 
+  it('leaves the node that stepped back proven within half a second, and it stays so', async () => {
+    for (const [from, to] of [
+      [fw1, fw2],
+      [fw2, fw1],
+    ]) {
+      await cluster.done(to.promote());
+      await cluster.done(from.demote());
+      const steppedBack = cluster.now;
+      let doubtedAt = steppedBack;
+      for (let ms = 0; ms < 3000; ms++) {
+        if (from.peer(to.name).myVerdict !== 'proven') doubtedAt = cluster.now;
+        await cluster.run(1);
+      }
+      expect(doubtedAt - steppedBack).toBeLessThan(500);
+      expect(from.up.role).toBe('backup');
+    }
+  });
+
   it('back and forth finds everything each time, and nothing is absorbed twice', async () => {
     for (let n = 0; n < 6; n++) {
       const [to, from] = n % 2 === 0 ? [fw2, fw1] : [fw1, fw2];
