@@ -19,6 +19,7 @@ const ALONE = [
   'loss',
   'overrun',
   'gate',
+  'full-table',
   'hot',
   'conntrack-events',
   'library',

@@ -170,6 +170,7 @@ function watchReady(
     table: core.table,
     kernel,
     events: () => readSysctl('events'),
+    limit: () => readSysctl('max'),
     rules: () => new RulesetReader(),
   });
   open.push(check);

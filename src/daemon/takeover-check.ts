@@ -1,6 +1,6 @@
 /**
  * What a takeover needs of this node, checked on the kernel itself at long intervals, a little at a time: that it tracks
- * and translates what the replicas hold, keeps labels, knows the helpers, and tells of every flow.
+ * and translates what the replicas hold, has room for it, keeps labels, knows the helpers, and tells of every flow.
  *
  * Labels and helpers are tried by a flow between addresses that nobody has (192.0.2.0/24, RFC 5737), which is deleted at
  * once: how rules and modules are arranged need not be understood then. Others hear of it (conntrack -E); this daemon's
@@ -27,6 +27,8 @@ export interface TakeoverCheckParts {
   readonly kernel: KernelPort;
   /** nf_conntrack_events; undefined: this kernel has no such setting. */
   events(): number | undefined;
+  /** nf_conntrack_max; 0: no limit; undefined: this kernel has no such setting. */
+  limit(): number | undefined;
   readonly rules: () => RulesetReader;
 }
 
@@ -89,6 +91,11 @@ export class TakeoverCheck {
     if (events !== undefined && events !== 1)
       problems.push(
         `nf_conntrack_events is ${events}, and flows would stay unheard: sysctl -w net.netfilter.nf_conntrack_events=1`,
+      );
+    const limit = this.#parts.limit() ?? 0;
+    if (limit > 0 && needs.flows > limit)
+      problems.push(
+        `nf_conntrack_max is ${limit}, and a takeover is about ${needs.flows} flows: raise net.netfilter.nf_conntrack_max`,
       );
     for (const family of ['ipv4', 'ipv6'] as const) {
       if (facts.isUncertain || !needs[family].hasFlows) continue;

@@ -122,13 +122,22 @@ export class Promotion {
 
   /** What was done so far; final when step() has said true. */
   get report(): PromoteReport {
+    const { report } = this.#work;
+    const withoutRoom = report.rejected['kernel-full'] ?? 0;
+    const reasons =
+      withoutRoom === 0
+        ? this.#reasons
+        : [
+            ...this.#reasons,
+            `this kernel's table is full, flows without room: ${withoutRoom}; raise nf_conntrack_max`,
+          ];
     return {
-      ...this.#work.report,
+      ...report,
       term: this.term,
       sources: this.#sourceReports,
       durationMs: (this.#committedMs < 0 ? this.#nowMs : this.#committedMs) - Math.max(0, this.#startedMs),
-      exitCode: this.#reasons.length > 0 ? 3 : 0,
-      reasons: this.#reasons,
+      exitCode: reasons.length > 0 ? 3 : 0,
+      reasons,
       needsAudit: true,
     };
   }

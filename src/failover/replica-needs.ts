@@ -19,6 +19,8 @@ export interface HelperNeed {
 }
 
 export interface Needs {
+  /** Flows of the replicas and of this node. */
+  flows: number;
   readonly ipv4: FamilyNeeds;
   readonly ipv6: FamilyNeeds;
   hasLabels: boolean;
@@ -29,6 +31,7 @@ export interface Needs {
 /** One walk over the table, some thousand slots a step. */
 export class NeedsScan {
   readonly needs: Needs = {
+    flows: 0,
     ipv4: { hasFlows: false, hasTranslated: false },
     ipv6: { hasFlows: false, hasTranslated: false },
     hasLabels: false,
@@ -51,9 +54,11 @@ export class NeedsScan {
 
   #look(slot: number): void {
     const table = this.#table;
-    // What is own stands in this kernel already.
-    if (table.owner(slot) <= OWNER_UNCLASSIFIED || (table.bits(slot) & (DEAD | SHADOW)) !== 0) return;
+    if ((table.bits(slot) & (DEAD | SHADOW)) !== 0) return;
     const { needs } = this;
+    needs.flows++;
+    // What is own stands in this kernel already.
+    if (table.owner(slot) <= OWNER_UNCLASSIFIED) return;
     const m = table.memory;
     const at = table.recordAt(slot);
     const family = familyOf(m, at) === AF_INET6 ? 'ipv6' : 'ipv4';

@@ -39,11 +39,13 @@ let table: FlowTable;
 let kernel: Kernel;
 let facts: RulesetFacts;
 let events: number | undefined;
+let limit: number | undefined;
 let check: TakeoverCheck | undefined;
 beforeEach(() => {
   table = new FlowTable({ seed: new Uint32Array([1, 2, 3, 4]), maxFlows: 1000 });
   kernel = new Kernel();
   events = 1;
+  limit = 1000;
   facts = {
     ipv4: { isTracked: true, isTranslated: true },
     ipv6: { isTracked: true, isTranslated: true },
@@ -69,6 +71,7 @@ function problems(): Promise<readonly string[]> {
     table,
     kernel: kernel as unknown as KernelPort,
     events: () => events,
+    limit: () => limit,
     rules: () => ({ facts, step: () => true, close: () => undefined }) as unknown as RulesetReader,
   });
   return check.check();
@@ -141,4 +144,15 @@ test('who asks again while a check runs gets its answer, and does not put it off
 test.each([0, 2])('nf_conntrack_events of %s is told', async (value) => {
   events = value;
   expect((await problems()).join()).toContain(`nf_conntrack_events is ${value}`);
+});
+
+test('a kernel that has no room for the replicas and what it has is told', async () => {
+  insert({}, OWNER_SELF);
+  insert({});
+  insert({});
+  limit = 2;
+  expect(await problems()).toEqual([
+    'nf_conntrack_max is 2, and a takeover is about 3 flows: raise net.netfilter.nf_conntrack_max',
+  ]);
+  for (limit of [3, 0, undefined]) expect(await check!.check()).toEqual([]);
 });

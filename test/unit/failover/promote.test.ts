@@ -404,7 +404,12 @@ describe('a promote', () => {
       if (node.twin.requests[OP_CREATE] === 5) node.twin.knobs.maxFlows = 4;
     };
     node.finish(promotion);
-    expect(promotion.report).toMatchObject({ committed: 4, rejected: { 'kernel-full': 1 } });
+    expect(promotion.report).toMatchObject({
+      committed: 4,
+      rejected: { 'kernel-full': 1 },
+      exitCode: 3,
+      reasons: ["this kernel's table is full, flows without room: 1; raise nf_conntrack_max"],
+    });
     expect(node.flush()).toEqual(['delete']);
     expect(node.difference()).toBeUndefined();
   });
