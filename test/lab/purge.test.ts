@@ -11,9 +11,9 @@ let pair: FirewallPair;
 afterEach(() => pair?.close());
 
 /** fw1 has flows and hands over; fw2 is primary then, and fw1's kernel still has them. */
-async function switched(failover: Record<string, unknown>): Promise<void> {
+async function switched(failover: Record<string, unknown>, flows = FLOWS): Promise<void> {
   pair = await FirewallPair.create({ config: { failover } });
-  await generate(pair.lab, 'fw1', 'create', FLOWS);
+  await generate(pair.lab, 'fw1', 'create', flows);
   await pair.verified(10_000);
   await Promise.all([pair.fw2.failover('primary'), pair.fw1.failover('backup')]);
   await pair.verified(10_000);
@@ -76,4 +76,31 @@ test('by hand in hot standby only what the primary no longer has goes; a primary
     return true;
   });
   expect((await pair.fw1.status()).mirror.flows).toBe(0);
+});
+
+test('a daemon that is killed in the middle of a purge begins again, and touches nothing else', async ({
+  task,
+}) => {
+  const flows = 20_000;
+  await switched({ purge_after: '2s' }, flows);
+  const { fw1, lab } = pair;
+  // The more crowded the machine is, the less of the purge is over when that is seen.
+  fw1.isInNoHurry = true;
+  await eventually('the purge is on its way', { withinMs: PURGE_WITHIN_MS, everyMs: 0 }, async () => {
+    return (await lab.kernelFlows('fw1')) < flows - 50;
+  });
+  await fw1.kill();
+  const left = await lab.kernelFlows('fw1');
+  Object.assign(task.meta, { note: `${left} of ${flows} flows were left when it was killed` });
+  expect(left).toBeGreaterThan(50);
+  await fw1.start();
+  await eventually('fw1 has purged the rest', { withinMs: PURGE_WITHIN_MS }, async () => {
+    return (await fw1.status()).purge.purged > left - 50;
+  });
+  expect(await lab.kernelFlows('fw1')).toBeLessThan(50);
+  expect((await fw1.status()).mirror.flows).toBeLessThan(50);
+  // Nothing that was purged, before or after, has ended where it lives.
+  expect(await lab.kernelFlows('fw2')).toBeGreaterThanOrEqual(flows);
+  await pair.verified(10_000);
+  expect((await fw1.failover('primary')).promote).toMatchObject({ committed: flows, rejected: 0 });
 });
