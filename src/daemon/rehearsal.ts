@@ -140,7 +140,7 @@ export class Rehearsal {
       isAbsorbed: false,
       isAlive: false,
       isProven: true,
-      applied: 1,
+      wholeUpTo: 1,
       flows: this.#wanted,
       lends: false,
       takenAt: Number.NEGATIVE_INFINITY,

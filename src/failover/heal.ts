@@ -118,7 +118,7 @@ export class Heals {
     }
     if (known.absorbs > 0 && now < known.nextAt) return undefined;
     known.nextAt = now + ABSORB_PAUSE_MS * 4 ** known.absorbs++;
-    return { kind: 'absorb', source, cut: source.applied };
+    return { kind: 'absorb', source, cut: source.wholeUpTo };
   }
 
   /**

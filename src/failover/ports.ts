@@ -35,8 +35,8 @@ export interface SourceView {
   readonly isAlive: boolean;
   /** Our last verdict on what we hold of it: equal to its image at that sequence. */
   readonly isProven: boolean;
-  /** Sequence of its stream that was applied here. */
-  readonly applied: number;
+  /** Sequence of its stream up to which nothing is missing here. */
+  readonly wholeUpTo: number;
   /** Flows that its stream has told of, as they stand here. */
   readonly flows: number;
   /** It holds flows of a former run of this node, which died while it took them over. */

@@ -104,7 +104,7 @@ export class Promotion {
     const isAgain = options.role === 'primary';
     const chosen = choose(views, options);
     this.#sources = chosen.sources;
-    this.#cuts = chosen.sources.map(({ applied }) => applied);
+    this.#cuts = chosen.sources.map(({ wholeUpTo }) => wholeUpTo);
     parts.stream.pin(chosen.sources.map(({ owner }) => owner));
     this.#reasons = [...chosen.reasons];
     // Who takes over a tenure has a higher term than it; two that began at the same time may have one.
@@ -301,7 +301,7 @@ export class Promotion {
   #placeCuts(): void {
     const views = this.#parts.stream.sources();
     this.#cuts = this.#sources.map(
-      ({ owner }, i) => views.find((view) => view.owner === owner)?.applied ?? this.#cuts[i],
+      ({ owner }, i) => views.find((view) => view.owner === owner)?.wholeUpTo ?? this.#cuts[i],
     );
   }
 

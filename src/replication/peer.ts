@@ -70,6 +70,9 @@ export class Peer {
   readonly appliedAtHeartbeat: [number, number] = [0, 0];
   verdict: Verdict = 'suspect';
   verdictAt = 0;
+  /** Something of its stream may be missing here: a hole in it, or a MARK that differed, since the last proof. */
+  #isDoubtful = true;
+  #provenUpTo = 0;
   /**
    * Its replica was relabelled to somebody who promoted; its MARKs mean nothing until it declares, or this
    * time.
@@ -133,6 +136,23 @@ export class Peer {
     this.#counters = new Float64Array(links);
     this.#hearsUs = new Float64Array(links).fill(SILENT_NEVER_MS);
     this.#saidAt = now;
+  }
+
+  /** Up to where nothing of its stream is missing here: what it has changed since is to be had from it alone. */
+  get wholeUpTo(): number {
+    return this.#isDoubtful ? this.#provenUpTo : this.applied;
+  }
+
+  /** What was applied is not all that was said from here on. */
+  doubt(upTo = this.#provenUpTo): void {
+    if (!this.#isDoubtful) this.#provenUpTo = upTo;
+    this.#isDoubtful = true;
+  }
+
+  /** The replica is what the peer said it is. */
+  prove(): void {
+    this.#isDoubtful = false;
+    this.#provenUpTo = this.applied;
   }
 
   /** Takes over what a WELCOME or a HEARTBEAT says of itself. */

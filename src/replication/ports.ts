@@ -52,6 +52,8 @@ export interface PeerStatus {
   /** Last sequence of its stream that it told of, and the last one applied here. */
   sequence: number;
   receivedSequence: number;
+  /** Up to where nothing of its stream is missing here. */
+  wholeUpTo: number;
   /** Last sequence of this node's stream that it applied. */
   appliedSequence: number;
   /** What it says of its replica of this node, and at which sequence it found that. */

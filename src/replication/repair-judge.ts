@@ -57,6 +57,7 @@ export class RepairJudge {
       this.#self.ports.log('warn', 'a replica differs from what its owner said', { node: peer.node });
     }
     this.#self.suspect(peer, 'stream.mark-differs');
+    peer.doubt();
     const mayAsk = peer.verdict === 'suspect' || peer.asker.diverged === 0;
     if (mayAsk && peer.mode === 'reliable') peer.asker.start(now);
   }
@@ -113,6 +114,7 @@ export class RepairJudge {
 
   #proven(peer: Peer): void {
     peer.asker.finish();
+    peer.prove();
     const isNews = peer.verdict !== 'proven';
     peer.verdict = 'proven';
     peer.verdictAt = peer.applied;

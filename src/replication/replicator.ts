@@ -48,7 +48,7 @@ import { Window } from './window.js';
 
 /** A joining node waits for a primary whose replica still fills, as long as it fills. Milliseconds. */
 const JOIN_PROGRESS_MS = 1000;
-/** What a promote, or a start, says: `cut` of a seed may be left out, then it is what was applied of it. */
+/** What a promote, or a start, says: `cut` of a seed may be left out, then it is up to where nothing of it is missing here. */
 export interface Declaration {
   seeds: readonly { node: string; incarnation: Uint8Array; cut?: number }[];
   former?: boolean;
@@ -251,7 +251,7 @@ export class Replicator {
     const seeds: Seed[] = declaration.seeds.map((s) => ({
       node: s.node,
       incarnation: s.incarnation,
-      cut: s.cut ?? this.#source(s.incarnation)?.applied ?? 0,
+      cut: s.cut ?? this.#source(s.incarnation)?.wholeUpTo ?? 0,
     }));
     const stage = declaration.stage ?? 'whole';
     this.#declarations.noteSources(seeds, stage, declaration.term);
@@ -320,6 +320,7 @@ export class Replicator {
       proven: true,
       sequence: p.sequence,
       receivedSequence: p.applied,
+      wholeUpTo: p.wholeUpTo,
       appliedSequence: p.theirApplied,
       verdict: p.theirVerdict,
       verdictSequence: p.theirVerdictAt,

@@ -175,6 +175,7 @@ export class StreamIn {
 
   #jump(peer: Peer, applied: number, why: string, now: number): void {
     this.#self.ports.counters.count('stream.lost-frames', applied - peer.applied);
+    peer.doubt(peer.applied);
     peer.applied = applied;
     peer.openScope = -1;
     this.#applier.judge.doubt(peer, why, now);

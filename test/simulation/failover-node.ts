@@ -27,7 +27,7 @@ export interface TestPeer extends SourceView {
   isAbsorbed: boolean;
   isAlive: boolean;
   isProven: boolean;
-  applied: number;
+  wholeUpTo: number;
 }
 
 /** One node in a test, with a clock that moves a little at each look. */
@@ -169,7 +169,7 @@ export class FailoverNode {
       isAbsorbed: false,
       isAlive: false,
       isProven: true,
-      applied: 100,
+      wholeUpTo: 100,
       flows: 0,
       isReady: true,
       yields: 0,

@@ -374,6 +374,29 @@ describe('a planned switch', () => {
   });
 });
 
+describe('a promote by a replica in which frames were lost for good', () => {
+  it('leaves the old primary what it has not heard of, and takes it over after that', async () => {
+    cluster = new CoreCluster(['fw1', 'fw2'], 1, { mode: 'best-effort' });
+    [fw1, fw2] = cluster.nodes;
+    await cluster.begin();
+    for (let n = 0; n < FLOWS; n++) fw1.born(n);
+    await cluster.until('all is replicated', () => fw2.up.table.count === FLOWS && cluster.isInStep());
+    cluster.network.cut('fw1', 'fw2');
+    for (let n = 0; n < 20; n++) fw1.born(1000 + n);
+    await cluster.run(100);
+    cluster.network.heal();
+    fw1.born(2000);
+    await cluster.until('a hole is seen', () => fw2.peer('fw1').myVerdict === 'suspect');
+    expect(await cluster.done(fw2.promote())).toMatchObject({
+      exitCode: 3,
+      reasons: ['the replica of fw1 is not proven'],
+    });
+    expect((await cluster.done(fw1.demote())).exitCode).toBe(0);
+    await cluster.until('all is handed over', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    expect([fw2.mirrorFlows, fw2.twin.flows.count]).toEqual([FLOWS + 21, FLOWS + 21]);
+  });
+});
+
 describe('a role that is given again', () => {
   beforeEach(pair);
 

@@ -70,7 +70,7 @@ export class RoleWatch {
       const view = stream.sources().find((source) => hexOf(source.incarnation) === incarnation);
       // Left over from a promote that was cut short: not taken over now.
       if (view === undefined || this.#world.runOf(incarnation) === run) continue;
-      const term = this.#readTenure(view);
+      const term = this.#readTenure(run, view);
       if (term < state.term) continue;
       throw new Violation(11, `${run.name} takes over ${node} of term ${term} with ${state.term}`);
     }
@@ -80,8 +80,12 @@ export class RoleWatch {
    * A term is above all that were seen (PROTOCOL.md, section 6): the last one that the source had said in what was read of its
    * stream. Two nodes that are promoted within the network's delay may take one term, or the later one the lower.
    */
-  #readTenure({ incarnation, applied }: SourceView): number {
-    return this.#world.streamOf(hexOf(incarnation))?.tenureAt(applied) ?? 0;
+  #readTenure({ core }: DaemonRun, { owner, incarnation }: SourceView): number {
+    const read =
+      core.replicator.peers().find((peer) => peer.owner === owner)?.receivedSequence ??
+      core.replicator.formers().find((former) => former.owner === owner)?.appliedSequence ??
+      0;
+    return this.#world.streamOf(hexOf(incarnation))?.tenureAt(read) ?? 0;
   }
 
   /** A primary begins to take over: no tenure of which it has heard that is not before its own, and no living rival. */
@@ -91,7 +95,7 @@ export class RoleWatch {
     const { stream, replicator } = run.core;
     for (const view of stream.sources()) {
       if (!cuts.has(hexOf(view.incarnation))) continue;
-      const term = Math.max(view.primaryTerm, this.#readTenure(view));
+      const term = Math.max(view.primaryTerm, this.#readTenure(run, view));
       if (term >= replicator.term) {
         const terms = `${term} with ${replicator.term}`;
         throw new Violation(11, `${run.name} takes over ${view.node} of term ${terms}`);

@@ -21,7 +21,7 @@ beforeEach(() => {
     isAbsorbed: false,
     isAlive: true,
     isProven: true,
-    applied: 50,
+    wholeUpTo: 50,
     flows: 9,
     isReady: true,
     yields: 0,

@@ -70,7 +70,7 @@ describe('the sources', () => {
     isAbsorbed: false,
     isAlive: false,
     isProven: true,
-    applied: 1,
+    wholeUpTo: 1,
     flows: 1,
     isReady: true,
     yields: 0,
