@@ -33,7 +33,7 @@ test('a node that never heard anybody is primary with nothing, exits 3, and take
   });
 });
 
-test('a replica that lost frames for good is committed as it is, and exits 3', async () => {
+test('a replica that lost frames for good is committed as it is, exits 3, and the rest is taken over from who has it', async () => {
   const pair = await FirewallPair.create({ config: { replicate: { mode: 'best-effort' } } });
   lab = pair.lab;
   const { fw1, fw2 } = pair;
@@ -49,10 +49,14 @@ test('a replica that lost frames for good is committed as it is, and exits 3', a
   await eventually('fw2 doubts what it has', { withinMs: 10_000 }, async () => {
     return (await fw2.replicaOf('fw1'))?.inSync === false;
   });
-  await fw1.kill();
   const { code, role, reasons, promote } = await promoted(fw2);
   expect([code, role]).toEqual([3, 'primary']);
   expect(reasons).toEqual(['the replica of fw1 is not proven']);
   expect(promote).toMatchObject({ total: FLOWS, committed: FLOWS, rejected: 0, sources: ['fw1'] });
-  expect(await lab.kernelFlows('fw2')).toBeGreaterThanOrEqual(FLOWS);
+  expect((await fw1.failover('backup')).exitCode).toBe(0);
+  await eventually('fw1 has handed over all of it', { withinMs: 20_000 }, async () => {
+    const [one, two] = await Promise.all([fw1.status(), fw2.status()]);
+    return one.mirror.flows === 0 && two.mirror.flows === FLOWS + LOST;
+  });
+  expect(await lab.kernelFlows('fw2')).toBeGreaterThanOrEqual(FLOWS + LOST);
 });
