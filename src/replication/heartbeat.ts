@@ -14,8 +14,8 @@ import type { Window } from './window.js';
 
 /** Least time between two heartbeats that news cause. Milliseconds. */
 const HEARTBEAT_LEAST_MS = 10;
-/** Control frames that may overtake one on the way. */
-const OVERTAKEN_MAX = 64;
+/** So many heartbeats on end that seem old were not overtaken on the way: the one that seemed new was not. */
+const STALE_MAX = 8;
 /** A pause between two ticks that was a stall of this node, not silence of the others. Milliseconds. */
 const STALL_MS = 300;
 
@@ -102,9 +102,7 @@ export class Heartbeats {
   /** False if it is older than one that was heard already. */
   receive(peer: Peer, counter: number, message: Heartbeat, now: number): boolean {
     const { counters, cipher } = this.#self.ports;
-    // In clear a bit error, or anybody, can have raised the last one; no frame is overtaken by so many.
-    const isFalse = cipher === undefined && peer.lastHeartbeat - counter >= OVERTAKEN_MAX;
-    if (counter <= peer.lastHeartbeat && !isFalse) {
+    if (counter <= peer.lastHeartbeat && !(cipher === undefined && ++peer.staleHeartbeats > STALE_MAX)) {
       counters.count('control.stale');
       return false;
     }
@@ -113,6 +111,7 @@ export class Heartbeats {
       return false;
     }
     peer.lastHeartbeat = counter;
+    peer.staleHeartbeats = 0;
     peer.isMirrorReady = message.isMirrorReady;
     peer.describe(message);
     this.#noteSequence(peer, message.sequence, now);

@@ -52,6 +52,8 @@ export class Peer {
   answeredNonceOf: number;
   /** Highest counter of a heartbeat from it: older ones say nothing. */
   lastHeartbeat = 0;
+  /** Heartbeats on end that seemed old. In clear a bit error can have raised the counter of the last new one. */
+  staleHeartbeats = 0;
 
   // --- by link ---
   /** When it was last heard on each link. */
