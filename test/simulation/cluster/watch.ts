@@ -353,7 +353,9 @@ export class Watch {
       // A slow one never reads to the end, and does not put it off for ever.
       const isSlow = run.lateness > 1;
       const unread = run.inbox.find((d) => d.head.incarnation === other.id && now - d.arrivedAt < SILENT_MS);
-      if (unread !== undefined && !isSlow)
+      // Its run before that is silent indeed: it is not there any more.
+      const isIt = this.#peer(run, other.id) !== undefined;
+      if (unread !== undefined && isIt && !isSlow)
         throw new Violation(103, `${run.name} calls ${node} silent, its frame is not read`);
     }
     if (message === 'peer: replaced' && other?.isUp) this.#replaced(run, other, now);
