@@ -15,6 +15,9 @@ const FILE_BYTES = 20_000;
 const DRIP_BYTES = 1000;
 const DRIP_MS = 100;
 
+const isPassive = ({ play }: Kind): boolean => play.endsWith('passive');
+/** The data run on without the control connection. */
+const isData = ({ play }: Kind): boolean => play.startsWith('ftp-data');
 const anyAddress = (kind: Kind): string => (usesIpv6(kind) ? '::' : '0.0.0.0');
 
 /** The client. One cycle: RETR and its data, NOOP, then the announcement for the next one. */
@@ -77,7 +80,7 @@ class Session extends Conversation {
   }
 
   #announce(): void {
-    if (this.kind.play === 'ftp-passive') {
+    if (isPassive(this.kind)) {
       this.#say(usesIpv6(this.kind) ? 'EPSV' : 'PASV');
       return;
     }
@@ -91,7 +94,7 @@ class Session extends Conversation {
   #announced(): void {
     this.#isAnnounced = true;
     const now = performance.now();
-    if (this.kind.play === 'ftp-data') this.#retrieve();
+    if (isData(this.kind)) this.#retrieve();
     else if (!this.isMade || this.#isFileWhole) this.talked(this.#begunMs, now, this.#begunMs);
     this.#isFileWhole = false;
   }
@@ -99,7 +102,7 @@ class Session extends Conversation {
   #retrieve(): void {
     this.#isAnnounced = false;
     this.#position = 0;
-    this.#say(this.kind.play === 'ftp-data' ? 'DRIP' : 'RETR file');
+    this.#say(isData(this.kind) ? 'DRIP' : 'RETR file');
     if (this.#door !== undefined) this.#take(connect({ ...this.#door, allowHalfOpen: true }));
     this.#door = undefined;
   }
@@ -112,7 +115,7 @@ class Session extends Conversation {
       const wrong = wrongByte(this.#position, piece);
       if (wrong >= 0) this.lose(`byte ${wrong} of the data is wrong`);
       this.#position += piece.length;
-      if (this.kind.play !== 'ftp-data') return;
+      if (!isData(this.kind)) return;
       const now = performance.now();
       this.talked(now, now);
       // The data go on without it.
@@ -120,7 +123,7 @@ class Session extends Conversation {
       this.#control.end();
     });
     socket.on('end', () => {
-      if (this.kind.play === 'ftp-data') this.lose('the data ended');
+      if (isData(this.kind)) this.lose('the data ended');
       socket.end();
     });
   }
@@ -156,11 +159,13 @@ class ServerSession extends Conversation {
       this.#reply(`200 ${this.#target?.host} ${this.#target?.port}`);
     } else if (command === 'PASV' || command === 'EPSV') this.#openDoor();
     else if (command === 'RETR' && this.#target) this.#send(connect(this.#target));
-    else if (command === 'DRIP' && this.#target) {
-      this.#drip = connect(this.#target);
-      this.#drip.on('error', (error: NodeJS.ErrnoException) => this.lose(`data: ${error.code}`));
-      this.#drip.on('close', () => this.lose('data closed'));
-    }
+    else if (command === 'DRIP' && this.#target) this.#dripInto(connect(this.#target));
+  }
+
+  #dripInto(socket: Socket): void {
+    this.#drip = socket;
+    socket.on('error', (error: NodeJS.ErrnoException) => this.lose(`data: ${error.code}`));
+    socket.on('close', () => this.lose('data closed'));
   }
 
   override tick(now: number): void {
@@ -178,7 +183,8 @@ class ServerSession extends Conversation {
     this.#door?.close();
     const door = createServer({ allowHalfOpen: true }, (socket) => {
       door.close();
-      this.#send(socket);
+      if (isData(this.kind)) this.#dripInto(socket);
+      else this.#send(socket);
     });
     this.#door = door;
     door.listen(0, anyAddress(this.kind), () => {

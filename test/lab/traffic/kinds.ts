@@ -23,7 +23,8 @@ export type Play =
   | 'ftp-active'
   | 'ftp-passive'
   /** A data connection that runs on after its control connection was closed. */
-  | 'ftp-data'
+  | 'ftp-data-active'
+  | 'ftp-data-passive'
   /** TFTP: a file is asked for, and sent in the next round, from another port. */
   | 'tftp'
   /** SIP: audio is announced, and comes in the next round; then the call ends, and the next one begins. */
@@ -55,6 +56,7 @@ export const OUTSIDE4 = '10.2.0.100';
 export const SHARED4 = '10.2.0.254';
 /** A second network outside, where the firewalls have one address only: that is the one masquerading takes. */
 export const MASQUERADED4 = '10.4.0.100';
+export const MASQUERADED6 = 'fd00:4::100';
 export const INSIDE6 = 'fd00:1::100';
 export const OUTSIDE6 = 'fd00:2::100';
 export const SHARED6 = 'fd00:2::254';
@@ -108,7 +110,7 @@ const ROWS: readonly Row[] = [
   { name: 'gre-routed', protocol: 'gre', play: 'talk', target: OUTSIDE4 },
   { name: 'ftp-active', protocol: 'tcp', play: 'ftp-active', target: OUTSIDE4 },
   { name: 'ftp-passive', protocol: 'tcp', play: 'ftp-passive', opener: 'outside', target: SHARED4 },
-  { name: 'ftp-data', protocol: 'tcp', play: 'ftp-data', target: OUTSIDE4 },
+  { name: 'ftp-data', protocol: 'tcp', play: 'ftp-data-active', target: OUTSIDE4 },
   { name: 'tftp', protocol: 'udp', play: 'tftp', target: OUTSIDE4 },
   { name: 'ftp6-active', protocol: 'tcp', play: 'ftp-active', target: OUTSIDE6 },
   { name: 'ftp6-passive', protocol: 'tcp', play: 'ftp-passive', opener: 'outside', target: SHARED6 },
@@ -118,6 +120,12 @@ const ROWS: readonly Row[] = [
   { name: 'sip-call-tcp', protocol: 'tcp', play: 'sip-call', target: OUTSIDE4 },
   { name: 'sip-media', protocol: 'udp', play: 'sip-media', target: OUTSIDE4 },
   { name: 'sip-registration', protocol: 'udp', play: 'sip-registration', target: OUTSIDE4 },
+  // At the end, for the ports of SIP's audio go by the row.
+  { name: 'ftp-data-passive', protocol: 'tcp', play: 'ftp-data-passive', opener: 'outside', target: SHARED4 },
+  { name: 'udp4-masquerade', protocol: 'udp', play: 'talk', target: MASQUERADED4 },
+  { name: 'tcp6-masquerade', protocol: 'tcp', play: 'talk', target: MASQUERADED6 },
+  { name: 'tcp4-zone-original', protocol: 'tcp', play: 'talk', target: OUTSIDE4 },
+  { name: 'tcp4-synproxy', protocol: 'tcp', play: 'talk', target: OUTSIDE4 },
 ];
 
 export const KINDS: readonly Kind[] = ROWS.map(({ isForwarded, ...row }, index) => ({

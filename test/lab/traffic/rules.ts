@@ -50,15 +50,23 @@ function keptRules(name: string, has: string): string {
     ct state established tcp sport ${number} drop`;
 }
 
+/** One rule of it must stand for the kernel to go on adjusting the timestamps of the flows it has opened. */
+const SYNPROXY = 'synproxy mss 1460 wscale 7 timestamp sack-perm';
+
 export const TRAFFIC_RULES = `
 table inet filter {
   chain forward {
     type filter hook forward priority 0; policy drop;
+    jump proxied
+    ip daddr 192.0.2.1 ct state untracked ${SYNPROXY}
     ct state invalid counter drop${keptRules('tcp4-mark', `ct mark ${MARK}`)}${keptRules('tcp4-label', `ct label ${LABEL}`)}
     ct state established,related accept
     udp dport { ${port('udp4-one-way-up')}, ${port('tftp')} } ct mark ${MARK} accept
     ct state new jump openings
     counter
+  }
+  chain proxied {
+    tcp dport ${port('tcp4-synproxy')} ct state invalid,untracked ${SYNPROXY}
   }
   chain openings {
     iifname "lan" accept
@@ -93,6 +101,8 @@ table inet filter {
     type filter hook prerouting priority -300;
     iifname "lan" tcp dport ${port('tcp4-zone')} ct zone set ${ZONE}
     iifname "wan" tcp sport ${port('tcp4-zone')} ct zone set ${ZONE}
+    iifname "lan" tcp dport ${port('tcp4-zone-original')} ct original zone set ${ZONE}
+    tcp dport ${port('tcp4-synproxy')} tcp flags syn notrack
   }
   chain untracked-in { type filter hook prerouting priority -300; iifname "sync" notrack; meta l4proto vrrp notrack; }
   chain untracked-out { type filter hook output priority -300; oifname "sync" notrack; meta l4proto vrrp notrack; }
@@ -107,6 +117,7 @@ table ip nat {
     oifname "lan" tcp dport ${port('tcp4-dnat-snat')} snat to 10.1.0.254
     oifname "wan" ip protocol gre accept
     oifname "wan" tcp dport ${port('tcp4-masquerade')} masquerade
+    oifname "wan" udp dport ${port('udp4-masquerade')} masquerade
     oifname "wan" ip saddr 10.1.0.0/16 snat to ${SHARED4}
   }
 }
@@ -118,6 +129,7 @@ table ip6 nat {
   chain post {
     type nat hook postrouting priority 100;
     oifname "wan" tcp dport ${portsOf((kind) => kind.isRouted === true)} accept
+    oifname "wan" tcp dport ${port('tcp6-masquerade')} masquerade
     oifname "wan" ct status expected accept
     oifname "wan" ip6 saddr fd00:1::/64 snat to ${SHARED6}
   }
@@ -126,6 +138,9 @@ table ip6 nat {
 
 /**
  * Nothing new passes any more; what is expected still does. A flow that nobody answers is new for ever: those are known
- * by the mark that they got before.
+ * by the mark that they got before. Nor does SYNPROXY open anything: all namespaces have one secret for SYN cookies, and
+ * a segment of an echo, which acknowledges as much as was sent, would pass for the end of a handshake.
  */
-export const FREEZE_RULES = 'flush chain inet filter openings\nflush chain inet filter one-way\n';
+export const FREEZE_RULES = ['openings', 'one-way', 'proxied']
+  .map((chain) => `flush chain inet filter ${chain}\n`)
+  .join('');

@@ -1,15 +1,17 @@
 /** What every kind of traffic needs of a lab: rules, addresses and routes. */
 import type { Lab, LabOptions } from '../lab.js';
-import { FTP_INSIDE4, greAddress } from './kinds.js';
+import { FTP_INSIDE4, greAddress, MASQUERADED4, MASQUERADED6 } from './kinds.js';
 import { FREEZE_RULES, TRAFFIC_RULES } from './rules.js';
 
-/** The address that masquerading takes: the only one of the firewalls in its network. */
-export const MASQUERADE_ADDRESS = '10.4.0.254/24';
+/** The addresses that masquerading takes: the only ones of the firewalls in their networks. */
+export const MASQUERADE_ADDRESSES = ['10.4.0.254/24', 'fd00:4::254/64'];
 
 export const TRAFFIC_LAB: LabOptions = {
   hasIpv6: true,
   ruleset: TRAFFIC_RULES,
-  sharedAddresses: [`${MASQUERADE_ADDRESS} dev wan`],
+  sharedAddresses: MASQUERADE_ADDRESSES.map(
+    (address) => `${address} dev wan${address.includes(':') ? ' nodad' : ''}`,
+  ),
 };
 
 const STRICT = ['nf_conntrack_tcp_be_liberal', 'nf_conntrack_tcp_loose'];
@@ -19,7 +21,11 @@ export async function prepareTraffic(lab: Lab, count: number): Promise<void> {
   const gre = Array.from({ length: count }, (_, number) => greAddress(number));
   const client = [...gre, FTP_INSIDE4].map((address) => `ip address add ${address}/32 dev eth0`);
   await lab.exec('client', ['sh', '-ec', client.join('\n')]);
-  const server = ['ip address add 10.4.0.100/24 dev eth0', 'ip route add 10.1.0.0/16 via 10.2.0.254'];
+  const server = [
+    `ip address add ${MASQUERADED4}/24 dev eth0`,
+    `ip address add ${MASQUERADED6}/64 dev eth0 nodad`,
+    'ip route add 10.1.0.0/16 via 10.2.0.254',
+  ];
   await lab.exec('server', ['sh', '-ec', server.join('\n')]);
   const strict = STRICT.map((name) => `echo 0 > /proc/sys/net/netfilter/${name}`);
   for (const fw of ['fw1', 'fw2'] as const) await lab.exec(fw, ['sh', '-ec', strict.join('\n')]);

@@ -3,7 +3,7 @@ import type { LabDaemon } from '../lab-daemon.js';
 import { INSIDE_GATEWAY6, OUTSIDE_ADDRESS6 } from '../ruleset.js';
 import { type VrrpFirewall, VrrpPair } from '../vrrp-pair.js';
 import { Failovers } from './failovers.js';
-import { MASQUERADE_ADDRESS, TRAFFIC_LAB } from './traffic-lab.js';
+import { MASQUERADE_ADDRESSES, TRAFFIC_LAB } from './traffic-lab.js';
 
 export type VrrpWay =
   /** The MASTER's keepalived is stopped as an operator does, and started again later. */
@@ -21,7 +21,7 @@ export async function startVrrp(isHot = false): Promise<Failovers<VrrpWay>> {
     keepalived: {
       excluded: {
         inside: [`${INSIDE_GATEWAY6}/64`],
-        outside: [`${OUTSIDE_ADDRESS6}/64`, MASQUERADE_ADDRESS],
+        outside: [`${OUTSIDE_ADDRESS6}/64`, ...MASQUERADE_ADDRESSES],
       },
       // Who comes back waits for the next failover.
       edit: (config) => config.replace(/^(\s*)state BACKUP.*/gm, '$1state BACKUP\n$1nopreempt'),
