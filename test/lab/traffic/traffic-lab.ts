@@ -14,7 +14,13 @@ export const TRAFFIC_LAB: LabOptions = {
   ),
 };
 
-const STRICT = ['nf_conntrack_tcp_be_liberal', 'nf_conntrack_tcp_loose'];
+const SETTINGS = {
+  nf_conntrack_tcp_be_liberal: 0,
+  nf_conntrack_tcp_loose: 0,
+  // A TFTP request is answered from another port, so its own flow stays unanswered, and ends with what it expects. A
+  // round after which it is used takes a crowded machine longer than the usual 30 s.
+  nf_conntrack_udp_timeout: 120,
+};
 
 /** Prepares a lab that was made with TRAFFIC_LAB for `count` connections of each kind. */
 export async function prepareTraffic(lab: Lab, count: number): Promise<void> {
@@ -27,8 +33,8 @@ export async function prepareTraffic(lab: Lab, count: number): Promise<void> {
     'ip route add 10.1.0.0/16 via 10.2.0.254',
   ];
   await lab.exec('server', ['sh', '-ec', server.join('\n')]);
-  const strict = STRICT.map((name) => `echo 0 > /proc/sys/net/netfilter/${name}`);
-  for (const fw of ['fw1', 'fw2'] as const) await lab.exec(fw, ['sh', '-ec', strict.join('\n')]);
+  const settings = Object.entries(SETTINGS).map(([k, v]) => `echo ${v} > /proc/sys/net/netfilter/${k}`);
+  for (const fw of ['fw1', 'fw2'] as const) await lab.exec(fw, ['sh', '-ec', settings.join('\n')]);
 }
 
 /** From here on nothing new passes a firewall. */
