@@ -45,6 +45,12 @@ export function nodeName(text: string): string {
   );
 }
 
+/** A file's name: an empty one is a variable of a script that was not set. */
+export function fileName(text: string): string {
+  if (text !== '') return text;
+  throw new InvalidArgumentError('It is empty: name a file.');
+}
+
 /** The path of a UNIX socket. */
 export function socketPath(text: string): string {
   if (text !== '' && Buffer.byteLength(text) <= SOCKET_PATH_MAX_BYTES) return text;

@@ -18,6 +18,7 @@ import { addResync } from './commands/resync.js';
 import { addStatus } from './commands/status.js';
 import { addVerify } from './commands/verify.js';
 import { CommandContext, EXIT_OK, EXIT_OPERATION, EXIT_USAGE, type Globals } from './context.js';
+import { fileName, socketPath } from './options.js';
 import type { Terminal } from './terminal.js';
 
 const AFTER_HELP = `
@@ -71,10 +72,11 @@ function describe(program: Command, terminal: Terminal): void {
       'Keeps the conntrack tables of Linux firewalls in step, so that a failover breaks no connection.',
     )
     .version(packageVersion())
-    .option('--config <file>', `configuration (default: ${DEFAULT_CONFIG_FILE})`)
+    .option('--config <file>', `configuration (default: ${DEFAULT_CONFIG_FILE})`, fileName)
     .option(
       '--socket <path>',
       `the daemon's control socket (default: the configuration's, or ${DEFAULT_CONTROL_SOCKET})`,
+      socketPath,
     )
     .option('--json', 'write JSON')
     .addHelpText('after', AFTER_HELP)

@@ -27,8 +27,13 @@ export function problemsOf(status: StatusReport): string[] {
     problems.push('this node is in fault: `conntwin failover backup` when it is mended');
   if (status.state !== 'ready') problems.push('joining: flows are not sorted out yet, wait a moment');
   if (!status.mirrorReady) problems.push('the first dump of the kernel is not whole yet');
-  if (alive.length === 0) problems.push('no peer is heard: nothing is replicated');
-  for (const peer of status.peers) problems.push(...peerProblems(peer));
+  if (alive.length === 0) problems.push(`no peer is heard: nothing is replicated${neverHeard(status)}`);
+  if (status.state === 'ready' && ![status, ...alive].some(({ role }) => role === 'primary'))
+    problems.push('no primary is heard: `conntwin failover primary` on the node that has the addresses');
+  for (const peer of status.peers) {
+    const isTold = status.warnings.some((warning) => warning.startsWith(`${peer.node} was not heard`));
+    if (peer.alive || !isTold) problems.push(...peerProblems(peer));
+  }
   for (const { node, inSync } of status.replicas) {
     if (!inSync && alive.some((peer) => peer.node === node))
       problems.push(`the replica of ${node} is not proven`);
@@ -39,6 +44,13 @@ export function problemsOf(status: StatusReport): string[] {
     ...problems,
     ...status.warnings.filter((warning) => !isWorst(warning)),
   ];
+}
+
+/** What to look at where nobody was heard since the start. */
+function neverHeard({ peers, links }: StatusReport): string {
+  if (peers.length > 0 || links.length === 0) return '';
+  const ports = links.map(({ port, interface: name }) => `${port} on ${name}`).join(', ');
+  return `; do the rules let UDP port ${ports} in, and has the other node the same links, cluster and key?`;
 }
 
 function peerProblems({ node, alive, proven, verdict }: PeerReport): string[] {

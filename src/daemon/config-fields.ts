@@ -57,9 +57,14 @@ export function list<Entry extends z.ZodType>(entry: Entry, instead: string) {
     .default([]);
 }
 
-/** An absolute path. */
-export const absolutePath = (what: string, instead: string) =>
-  text(`${what} (an absolute path)`, `\`${instead}\``, (value) => isAbsolute(value) && !value.includes('\0'));
+/** An absolute path, of at most so many bytes where that is limited. */
+export const absolutePath = (what: string, instead: string, maxBytes?: number) =>
+  text(
+    `${what} (an absolute path${maxBytes === undefined ? '' : ` of at most ${maxBytes} bytes`})`,
+    `\`${instead}\``,
+    (value) =>
+      isAbsolute(value) && !value.includes('\0') && Buffer.byteLength(value) <= (maxBytes ?? Infinity),
+  );
 
 /** `value` if it is in the range, or undefined. */
 export function within(value: number | undefined, minimum: number, maximum: number): number | undefined {

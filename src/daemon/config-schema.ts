@@ -1,7 +1,12 @@
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { DEFAULT_FLOORS } from '../failover/commit-timeouts.js';
-import { EVENT_BUFFER_DEFAULT_BYTES, NAME_MAX_BYTES, NAME_PATTERN } from '../limits.js';
+import {
+  EVENT_BUFFER_DEFAULT_BYTES,
+  NAME_MAX_BYTES,
+  NAME_PATTERN,
+  SOCKET_PATH_MAX_BYTES,
+} from '../limits.js';
 import { DEFAULT_CONTROL_SOCKET, DEFAULT_METRICS_LISTEN } from './config.js';
 import { absolutePath, parsed, say, section, text, within } from './config-fields.js';
 import { gateSchema } from './config-gate.js';
@@ -122,7 +127,9 @@ export const configSchema = section(
     failover: failover.prefault({}),
     control: section(
       {
-        socket: absolutePath('a socket', `socket: ${DEFAULT_CONTROL_SOCKET}`).default(DEFAULT_CONTROL_SOCKET),
+        socket: absolutePath('a socket', `socket: ${DEFAULT_CONTROL_SOCKET}`, SOCKET_PATH_MAX_BYTES).default(
+          DEFAULT_CONTROL_SOCKET,
+        ),
       },
       `\`control: { socket: ${DEFAULT_CONTROL_SOCKET} }\`, or leave it out`,
     ).prefault({}),

@@ -14,7 +14,10 @@ export function readConfigText(file: string): string {
   } catch (cause) {
     if (cause instanceof ConfigError) throw cause;
     const { code } = cause as NodeJS.ErrnoException;
-    const advice = 'name the file with --config, or start from the sample config/conntwin.yaml';
+    const advice =
+      code === 'EACCES'
+        ? 'let this user read it and its directory, or run as root'
+        : 'name the file with --config, or start from the sample config/conntwin.yaml';
     throw new ConfigError(file, [{ line: 0, path: '', text: `cannot be read (${code}): ${advice}` }], {
       cause,
     });

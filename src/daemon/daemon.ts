@@ -19,6 +19,7 @@ import { FlowChoice } from './flow-choice.js';
 import { type Gate, NO_GATE, openGate } from './gate.js';
 import { KernelSettings } from './kernel-settings.js';
 import { Keys } from './keys.js';
+import { LinkCheck } from './link-check.js';
 import { linkAddresses, linkReports, openLinks, smallestMtu } from './links.js';
 import { Logger, type LogThreshold } from './logger.js';
 import { Loop } from './loop.js';
@@ -90,6 +91,9 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
     onHeard();
   });
   open.push(links);
+  const linkCheck = new LinkCheck(config.links);
+  for (const reason of linkCheck.problems(performance.now()))
+    log('warn', 'a link is not as configured', { reason });
   const gate = openGate(config, counters, log);
   if (gate !== undefined) open.push(gate);
   const stateFile = new StateFile(join(config.stateDir, `${config.node.name}.state`), log);
@@ -118,6 +122,7 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
       vrrp: () => vrrp,
       ready: () => ready,
       stateProblem: () => stateFile.problem,
+      linkProblems: () => linkCheck.problems(performance.now()),
     });
   const reload = () => reloadConfig(config, keys, log);
   const backend = new DaemonBackend({

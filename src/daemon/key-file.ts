@@ -33,9 +33,20 @@ export function writeKeyFile(file: string, key: string): void {
   }
 }
 
+const howToMake = (file: string) =>
+  `make one with \`conntwin key generate ${file}\` and copy it to every node`;
+
+/** Why a key file was not read, and what to do. One that is there is not made anew: that would cut the peers off. */
+export function unreadable(file: string, code: string, uid = process.getuid?.()): string {
+  const advice =
+    code === 'EACCES'
+      ? `it belongs to another user: run as root, or let root say \`chown ${uid} ${file}\``
+      : howToMake(file);
+  return `cannot read ${file} (${code}), ${advice}`;
+}
+
 /** The key in a key file. Throws KeyFileError if others may read the file or it holds no key. */
 export function readKeyFile(file: string): Uint8Array {
-  const advice = `make one with \`conntwin key generate ${file}\` and copy it to every node`;
   let text: string;
   try {
     if ((statSync(file).mode & 0o077) !== 0) {
@@ -44,14 +55,13 @@ export function readKeyFile(file: string): Uint8Array {
     text = readFileSync(file, 'latin1');
   } catch (cause) {
     if (cause instanceof KeyFileError) throw cause;
-    throw new KeyFileError(`cannot read ${file} (${(cause as NodeJS.ErrnoException).code}), ${advice}`, {
-      cause,
-    });
+    const { code = 'EIO' } = cause as NodeJS.ErrnoException;
+    throw new KeyFileError(unreadable(file, code), { cause });
   }
   const line = text.trim();
   const key = Buffer.from(line, 'base64');
   if (key.length !== KEY_BYTES || key.toString('base64') !== line) {
-    throw new KeyFileError(`${file} holds no key of ${KEY_BYTES} bytes in base64, ${advice}`);
+    throw new KeyFileError(`${file} holds no key of ${KEY_BYTES} bytes in base64, ${howToMake(file)}`);
   }
   return key;
 }

@@ -56,6 +56,8 @@ export interface StatusSources {
   /** Undefined: no FIFO is configured. */
   readonly vrrp: () => Vrrp | undefined;
   readonly ready: () => ReadyWatch;
+  /** Where an interface is not as the configuration says. */
+  readonly linkProblems: () => readonly string[];
   /** Why the role is not remembered. */
   readonly stateProblem: () => string | undefined;
 }
@@ -211,6 +213,7 @@ function warningsOf(
   warnings.push(...(from.vrrp()?.warnings() ?? []), ...from.ready().warnings());
   for (const p of peers) warnings.push(...peerWarnings(p));
   for (const link of links) warnings.push(...linkWarnings(link));
+  warnings.push(...from.linkProblems());
   for (const { node, name, mine, theirs } of replicator.settingsDiffering())
     warnings.push(`${name} is ${mine} here and ${theirs} on ${node}: make them equal`);
   const { problem } = from.gate();

@@ -77,6 +77,17 @@ const every = commands().flatMap(([name, command]) =>
   command.options.map((option): [string, string, Option] => [`${name} ${option.long}`, name, option]),
 );
 
+describe('an empty global option', () => {
+  for (const option of ['--socket', '--config']) {
+    test(`${option} is a script's unset variable, and refused before anything is asked`, async () => {
+      const said = { out: '', err: '' };
+      expect(await runCli([option, '', 'status'], terminal(said))).toBe(EXIT_USAGE);
+      expect(said.err).toMatch(new RegExp(`^conntwin: option '${option} <.*empty|1 to 107`));
+      expect(said.err.trim().split('\n')).toHaveLength(1);
+    });
+  }
+});
+
 describe('flows and expectations refuse bad input with exit code 2 and a line that names the option', () => {
   const takingValues = every.filter(([, , option]) => option.required);
   const before = (name: string, option: Option) => [

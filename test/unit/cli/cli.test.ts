@@ -134,6 +134,29 @@ describe('status', () => {
     ]);
   });
 
+  test('says one silence once, and that nobody is primary', async () => {
+    const { report } = backend;
+    Object.assign(report.peers[0], { alive: false, role: 'primary' });
+    report.warnings = ['fw2 was not heard for 4 s'];
+    const { out } = await call('status');
+    expect(out.split('\n').filter((line) => line.startsWith('! '))).toEqual([
+      '! no peer is heard: nothing is replicated',
+      '! no primary is heard: `conntwin failover primary` on the node that has the addresses',
+      '! fw2 was not heard for 4 s',
+    ]);
+    Object.assign(report.peers[0], { alive: true, role: 'backup' });
+    report.warnings = [];
+    expect((await call('status')).out).toContain('! no primary is heard');
+  });
+
+  test('of a node that never heard another one says what to look at', async () => {
+    Object.assign(backend.report, { peers: [], replicas: [] });
+    const { out } = await call('status');
+    expect(out).toContain(
+      '! no peer is heard: nothing is replicated; do the rules let UDP port 3780 on sync in,',
+    );
+  });
+
   test('of a node that just started has no holes', async () => {
     Object.assign(backend.report, { peers: [], replicas: [], links: [], lastPromote: null });
     const { out } = await call('status');

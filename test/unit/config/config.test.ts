@@ -6,7 +6,7 @@ import { ConfigError } from '../../../src/daemon/config.js';
 import { checkConfig, loadConfig } from '../../../src/daemon/config-load.js';
 import { configAsYaml } from '../../../src/daemon/config-show.js';
 import { parseDuration, parseListen, parseSize } from '../../../src/daemon/config-units.js';
-import { generateKey } from '../../../src/daemon/key-file.js';
+import { generateKey, unreadable } from '../../../src/daemon/key-file.js';
 import { CONFIG_FILE_MAX_BYTES, KEYS_MAX, LIST_ENTRIES_MAX, NAME_MAX_BYTES } from '../../../src/limits.js';
 
 const MINIMAL = `node: { name: fw1, cluster: edge }
@@ -398,6 +398,10 @@ describe('a wrong configuration names file, line, path, problem and what to writ
       'failover: { vrrp_fifo: /a, track_file: /a }',
       'failover.track_file: is the FIFO too, write another path',
     ],
+    [
+      `control: { socket: /run/${'x'.repeat(103)} }`,
+      'is not a socket (an absolute path of at most 107 bytes), write `socket: /run/conntwin/control.sock`',
+    ],
     ['failover: { gate: nft }', 'failover.gate: "nft" is not a gate, write `gate: none`, `gate: drop`, or'],
     [
       'failover: { gate: { allow: { port: [22] } } }',
@@ -450,7 +454,7 @@ describe('a wrong configuration names file, line, path, problem and what to writ
       'metrics: { listen: "localhost:1" }',
       'metrics.listen: "localhost:1" is not an address and port, write `listen: 127.0.0.1:9466`',
     ],
-    ['control: { socket: run/x }', 'control.socket: "run/x" is not a socket (an absolute path)'],
+    ['control: { socket: run/x }', 'control.socket: "run/x" is not a socket (an absolute path of'],
   ])('%s', (line, text) => {
     const found = plus(line);
     expect(found.join('\n')).toContain(text);
@@ -505,6 +509,14 @@ describe('files', () => {
     writeFileSync(file, generateKey().slice(4));
     chmodSync(file, 0o600);
     expect(problems(text)[0]).toContain(`${at} ${file} holds no key of 32 bytes`);
+  });
+
+  test("with a key that is root's, while the daemon runs as another user, does not ask for a new one", () => {
+    expect(unreadable('/etc/conntwin/key', 'EACCES', 994)).toBe(
+      'cannot read /etc/conntwin/key (EACCES), it belongs to another user: ' +
+        'run as root, or let root say `chown 994 /etc/conntwin/key`',
+    );
+    expect(unreadable('/k', 'ENOENT', 994)).toContain('(ENOENT), make one with');
   });
 
   test('with keys are checked one by one, and no two may hold the same key', () => {
