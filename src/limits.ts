@@ -255,6 +255,8 @@ export const GATE_MAX_MS = 5000;
 export const READY_PROVEN_MS = 5000;
 /** A hot kernel that is further behind its replica is not ready. Milliseconds. */
 export const HOT_LAG_MAX_MS = 1000;
+/** A node that has started and is not ready for so long says why in the log. Milliseconds. */
+export const READY_SAID_AFTER_MS = 20_000;
 /** Least time between two looks whether this node is ready: one comes with a tick. Milliseconds. */
 export const READY_LOOK_MS = 300;
 /** Time between two checks of what a takeover needs of this kernel. Milliseconds. */

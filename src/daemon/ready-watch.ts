@@ -2,7 +2,7 @@
 import type { ReadyReport } from '../control/messages.js';
 import { Readiness, type ReadyView, type Verdict } from '../failover/readiness.js';
 import type { Log } from '../flow/log.js';
-import { READY_LOOK_MS } from '../limits.js';
+import { READY_LOOK_MS, READY_SAID_AFTER_MS } from '../limits.js';
 import type { Core } from './core.js';
 import type { TakeoverCheck } from './takeover-check.js';
 import type { TrackFile } from './track-file.js';
@@ -22,6 +22,9 @@ export class ReadyWatch {
   readonly #parts: ReadyWatchParts;
   readonly #readiness = new Readiness();
   #lastLook = Number.NEGATIVE_INFINITY;
+  readonly #startedAt = performance.now();
+  /** What the log says. */
+  #said: boolean | undefined;
   #verdict: Verdict = { isReady: false, reasons: ['starting'] };
 
   constructor(parts: ReadyWatchParts) {
@@ -64,10 +67,13 @@ export class ReadyWatch {
     const now = performance.now();
     this.#lastLook = now;
     const verdict = this.#readiness.look(this.#view(), now);
-    const isChanged = verdict.isReady !== this.#verdict.isReady;
+    // One that starts and does not become ready has said nothing yet; most take some seconds to it.
+    const isDue = this.#said === undefined && now - this.#startedAt >= READY_SAID_AFTER_MS;
+    const isNews = verdict.isReady !== (this.#said ?? false) || isDue;
     this.#verdict = verdict;
     this.#parts.trackFile?.say(verdict.isReady, now);
-    if (!isChanged) return;
+    if (!isNews) return;
+    this.#said = verdict.isReady;
     if (verdict.isReady) this.#parts.log('info', 'ready to take over', { role: this.#parts.core.role });
     else this.#parts.log('warn', 'not ready to take over', { reasons: verdict.reasons });
   }
