@@ -47,7 +47,7 @@ YAML
   exec conntwin daemon
   ;;
 takeover)
-  # 3: done, from a source that fell silent.
+  # 3: done, with something to know: the report says what.
   conntwin failover primary || [ $? = 3 ]
   take_addresses
   ;;

@@ -70,7 +70,7 @@ while :; do
   code=$?
   say "$1 ${2:-} $3: failover $role: exit $code: $(echo "$text" | tr '\n' ';')"
   case $code in
-  # 0: done. 3: done, but from a source that was silent or suspect: that is what a failover mostly is.
+  # 0: done. 3: done, and the report says what is not as it should be, such as a replica that was not proven.
   0 | 3)
     [ "$(newest)" = "$role" ] && exit 0
     continue

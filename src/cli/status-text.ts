@@ -39,11 +39,14 @@ export function problemsOf(status: StatusReport): string[] {
       problems.push(`the replica of ${node} is not proven`);
   }
   const isWorst = (warning: string) => warning.startsWith('split brain');
-  return [
+  const all = [
     ...status.warnings.filter(isWorst),
     ...problems,
     ...status.warnings.filter((warning) => !isWorst(warning)),
   ];
+  // Else it has one of these reasons.
+  if (all.length > 0 || status.ready.isReady) return all;
+  return [`not ready to take over: ${status.ready.reasons.join('; ')}`];
 }
 
 /** What to look at where nobody was heard since the start. */
@@ -61,12 +64,19 @@ function peerProblems({ node, alive, proven, verdict }: PeerReport): string[] {
     : [`${node} has no proven replica of this node (${verdict || 'says nothing'})`];
 }
 
+/** Two words for two things: whose the flows are is known, and this node may take over. */
+function stateText({ role, state, ready }: StatusReport): string {
+  if (state !== 'ready') return `, ${state}`;
+  if (role !== 'backup') return '';
+  return ready.isReady ? ', ready to take over' : ', NOT ready to take over';
+}
+
 function headline(status: StatusReport): string {
-  const { node, cluster, role, state, term, uptimeMs, version, activity, progress } = status;
+  const { node, cluster, role, term, uptimeMs, version, activity, progress } = status;
   const total = progress !== null && progress.total > 0 ? ` of ${grouped(progress.total)}` : '';
   const far = progress === null ? '' : ` (${progress.phase}: ${grouped(progress.done)}${total})`;
   const now = activity === '' ? '' : `, ${activity} runs${far}`;
-  return `${node} in ${cluster}: ${role.toUpperCase()}, ${state}${now}  (term ${term}, up ${duration(uptimeMs)}, conntwin ${version})`;
+  return `${node} in ${cluster}: ${role.toUpperCase()}${stateText(status)}${now}  (term ${term}, up ${duration(uptimeMs)}, conntwin ${version})`;
 }
 
 function tables({ kernel, mirror, replicas, peers }: StatusReport): string[][] {

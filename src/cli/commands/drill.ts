@@ -16,7 +16,7 @@ that of \`conntwin failover primary\` after it, count for count if no flow chang
 Predicted are also conflicts with flows of this kernel, a full table (nf_conntrack_max), helpers that this kernel lacks, and
 masters that are gone. While it runs it needs as much memory as the flow table once more.
 
-Exit codes as of a failover. 0; 3: a source is suspect, silent or missing; the reasons are printed.
+Exit codes as of \`conntwin failover primary\`: 0, or 3 with the reasons behind "!".
 
 Examples:
   conntwin drill

@@ -16,7 +16,17 @@ primary  commits what the last primary had into this kernel; safe to repeat
 backup   hands over: the flows stay until the new primary has declared itself
 fault    as backup, and says so to the others
 
-Exit code 3: done, but a source was suspect, silent or missing; the reasons are printed.
+What became of the flows:
+committed  created in this kernel, as its replica had them
+kept       this kernel had them, equal
+updated    this kernel had them, and was told what differed
+replaced   deleted and created: other in what no update changes, or TCP windows from before this node was backup
+rejected   not in this kernel: kernel-full (nf_conntrack_max), reply-taken and live-here (a live flow of this kernel has the
+           tuple), conflict, refused, unanswered; the first ones are shown
+
+Exit code 0: done; a primary that fell silent while its replica was proven loses nothing.
+Exit code 3: done, and one thing is not as it should be, printed behind "!": the replica was not proven, nobody had flows to take
+over (as in a cluster's first failover), another node is primary too, or the role could not be written down.
 
 Examples:
   conntwin failover primary

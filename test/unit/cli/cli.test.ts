@@ -88,7 +88,7 @@ describe('status', () => {
     expect(code).toBe(0);
     const lines = out.split('\n');
     expect(lines[0]).toBe(
-      'fw1 in edge: BACKUP, ready, commit runs (commit: 3 of 12)  (term 1700000000001, up 1 h 2 min, conntwin 0.1.0)',
+      'fw1 in edge: BACKUP, ready to take over, commit runs (commit: 3 of 12)  (term 1700000000001, up 1 h 2 min, conntwin 0.1.0)',
     );
     expect(lines[1]).toBe('! the sync link is not sealed');
     expect(out).toContain(
@@ -132,6 +132,16 @@ describe('status', () => {
       '! the replica of fw2 is not proven',
       '! the sync link is not sealed',
     ]);
+  });
+
+  test('is never well while this node is not ready to take over', async () => {
+    const { report } = backend;
+    report.warnings = [];
+    report.ready = { isReady: false, reasons: ['the replica of fw2 is proven for 3 s, 5 s are wanted'], exitCode: 1 };
+    const lines = (await call('status')).out.split('\n');
+    expect(lines[0]).toContain('BACKUP, NOT ready to take over, commit runs');
+    expect(lines[1]).toBe('! not ready to take over: the replica of fw2 is proven for 3 s, 5 s are wanted');
+    expect(lines[2]).toBe('');
   });
 
   test('says one silence once, and that nobody is primary', async () => {
