@@ -50,18 +50,19 @@ export class LinkGroup {
 
   async #openAll(events: LinkGroupEvents): Promise<void> {
     let missing: unknown;
-    let opened = 0;
+    const failed: number[] = [];
     for (const [link, channel] of this.channels.entries()) {
       try {
         await channel.open();
-        opened++;
       } catch (error) {
         if (!isWorthWaiting(error)) throw error;
         missing ??= error;
-        events.onState(link, channel.counters.lastError);
+        failed.push(link);
       }
     }
-    if (opened === 0) throw missing;
+    // Nothing is tried again then.
+    if (failed.length === this.channels.length) throw missing;
+    for (const link of failed) events.onState(link, this.channels[link].counters.lastError);
   }
 
   /** Sends a frame on a link, or on all (-1). The buffer must stay as it is until it is sent. */

@@ -121,6 +121,7 @@ async function start(config: Config, logger: Logger, open: Closer[]): Promise<Co
       sendKeyId: () => keys.sendKeyId,
       vrrp: () => vrrp,
       ready: () => ready,
+      logProblem: () => logger.problem,
       stateProblem: () => stateFile.problem,
       linkProblems: () => linkCheck.problems(performance.now()),
     });

@@ -7,8 +7,10 @@ export type LogThreshold = 'debug' | 'info' | 'warn' | 'error';
 
 export interface LoggerOptions {
   level?: LogThreshold;
-  /** Where lines go; standard output if absent. */
+  /** Where lines go; if absent, to `fd`. */
   stream?: DestinationStream;
+  /** Standard output if absent. */
+  fd?: number;
   /** Milliseconds that never go back. */
   now?: () => number;
 }
@@ -31,19 +33,35 @@ const OTHER_KINDS = 'other';
  */
 export class Logger {
   readonly log: Log;
+  /** Why lines are not written at present. */
+  problem: string | undefined;
   readonly #pino: Pino;
   readonly #now: () => number;
+  #destroy: () => void = () => {};
   readonly #kinds = new Map<string, Kind>();
 
-  constructor({ level = 'info', stream, now = () => performance.now() }: LoggerOptions = {}) {
-    // Not synchronous: a reader that stalls must not stall the event loop.
-    const out = stream ?? destination({ dest: 1, sync: false, maxLength: UNWRITTEN_MAX_BYTES });
+  constructor({ level = 'info', stream, fd = 1, now = () => performance.now() }: LoggerOptions = {}) {
+    const out = stream ?? this.#open(fd);
     this.#pino = pino(
       { level, base: null, timestamp: stdTimeFunctions.isoTime, formatters: { level: named } },
       out,
     );
     this.#now = now;
     this.log = (at, message, fields) => this.#write(at, message, fields);
+  }
+
+  #open(dest: number): DestinationStream {
+    // Not synchronous: a reader that stalls must not stall the event loop.
+    const out = destination({ dest, sync: false, maxLength: UNWRITTEN_MAX_BYTES });
+    // Without a listener a full disk would end the daemon. The lines stay in memory, and are tried again with the next one.
+    out.on('error', (error: NodeJS.ErrnoException) => {
+      this.problem = error.code ?? error.message;
+    });
+    out.on('write', () => {
+      this.problem = undefined;
+    });
+    this.#destroy = () => out.destroy();
+    return out;
   }
 
   get level(): string {
@@ -62,6 +80,8 @@ export class Logger {
       kind.suppressed = 0;
     }
     this.#pino.flush();
+    // pino would write the rest at the process's exit, and throw.
+    if (this.problem !== undefined) this.#destroy();
   }
 
   #write(level: LogThreshold, message: string, fields: Record<string, unknown> = {}): void {

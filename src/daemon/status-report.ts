@@ -58,6 +58,8 @@ export interface StatusSources {
   readonly ready: () => ReadyWatch;
   /** Where an interface is not as the configuration says. */
   readonly linkProblems: () => readonly string[];
+  /** Why the log is not written. */
+  readonly logProblem: () => string | undefined;
   /** Why the role is not remembered. */
   readonly stateProblem: () => string | undefined;
 }
@@ -218,6 +220,8 @@ function warningsOf(
     warnings.push(`${name} is ${mine} here and ${theirs} on ${node}: make them equal`);
   const { problem } = from.gate();
   if (problem !== '') warnings.push(`the gate failed: ${problem}`);
+  const logProblem = from.logProblem();
+  if (logProblem !== undefined) warnings.push(`the log cannot be written (${logProblem}): make room for it`);
   const stateProblem = from.stateProblem();
   if (stateProblem !== undefined) warnings.push(`the role would be forgotten by a restart: ${stateProblem}`);
   const quarantined = replicator.quarantine.length;

@@ -75,6 +75,14 @@ describe('a group of links', () => {
     await expect(start(missing)).rejects.toThrow(InterfaceMissingError);
   });
 
+  it('calls no link one that is tried again when it gives up', async () => {
+    const states: unknown[] = [];
+    const events = { onFrame: () => undefined, onState: (link: number) => states.push(link) };
+    const opening = LinkGroup.open([looped(37822, { interface: 'nosuch0' })], events);
+    await expect(opening).rejects.toThrow(InterfaceMissingError);
+    expect(states).toEqual([]);
+  });
+
   it('is not opened when one link fails for another reason, and leaves none open', async () => {
     await start([looped(37819)]);
     await expect(start([looped(37818), looped(37819)])).rejects.toThrow(AddressInUseError);

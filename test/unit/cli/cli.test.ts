@@ -137,7 +137,11 @@ describe('status', () => {
   test('is never well while this node is not ready to take over', async () => {
     const { report } = backend;
     report.warnings = [];
-    report.ready = { isReady: false, reasons: ['the replica of fw2 is proven for 3 s, 5 s are wanted'], exitCode: 1 };
+    report.ready = {
+      isReady: false,
+      reasons: ['the replica of fw2 is proven for 3 s, 5 s are wanted'],
+      exitCode: 1,
+    };
     const lines = (await call('status')).out.split('\n');
     expect(lines[0]).toContain('BACKUP, NOT ready to take over, commit runs');
     expect(lines[1]).toBe('! not ready to take over: the replica of fw2 is proven for 3 s, 5 s are wanted');

@@ -1,3 +1,4 @@
+import { openSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { Logger } from '../../../src/daemon/logger.js';
 import { LOG_KINDS_MAX, LOG_LINES_PER_SECOND } from '../../../src/limits.js';
@@ -52,4 +53,16 @@ test('kinds beyond the limit share one allowance, so messages made of hostile by
   const { lines, logger } = make();
   for (let i = 0; i < LOG_KINDS_MAX + 100; i++) logger.log('info', `kind ${i}`);
   expect(lines).toHaveLength(LOG_KINDS_MAX + LOG_LINES_PER_SECOND);
+});
+
+test('a full disk ends nothing: it is known why lines are not written', async () => {
+  const fd = openSync('/dev/full', 'w');
+  const logger = new Logger({ fd });
+  logger.log('info', 'running');
+  while (logger.problem === undefined) await new Promise((resolve) => setTimeout(resolve, 1));
+  expect(logger.problem).toBe('ENOSPC');
+  logger.log('info', 'stopping');
+  logger.flush();
+  // Where it would be thrown at the exit.
+  await new Promise((resolve) => setTimeout(resolve, 10));
 });
