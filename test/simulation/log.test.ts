@@ -80,6 +80,7 @@ describe('the log', () => {
       expect(said(node).filter((line) => !line.startsWith('info'))).toEqual([`${splitBrain} {peer:${peer}}`]);
     }
     await cluster.done(fw1.demote());
+    await cluster.until('it is absorbed', () => fw2.up.roles.lastAbsorb !== undefined);
     await cluster.until('fw2 has all', () => fw1.mirrorFlows === 0 && cluster.isInStep());
     const lines = said(fw2);
     expect(lines).toContain('info: absorb: done {total:0,sources:[fw1]}');
