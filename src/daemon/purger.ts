@@ -72,6 +72,11 @@ export class Purger {
     this.#dueAt = Number.POSITIVE_INFINITY;
   }
 
+  /** When it has something to do: it rests for seconds between its two looks. */
+  get dueAt(): number {
+    return this.#run === undefined ? Number.POSITIVE_INFINITY : this.#run.work.restsUntil;
+  }
+
   /** Purges now. Rejects with PurgeRefusedError, or InterruptedError when it is cancelled. */
   purge(watch: Watch): Promise<PurgeOutcome> {
     const why = this.#whyNot();

@@ -38,19 +38,22 @@ export class Standby {
   /** It has something to do now, though nothing came, and needs the events for that. */
   isAtWork(now: number): boolean {
     const isDeleting = this.#helped?.isWaiting ?? false;
-    return isDeleting || this.purger.isRunning || (this.hot?.isAtWork(now) ?? false);
+    return isDeleting || now >= this.purger.dueAt || (this.hot?.isAtWork(now) ?? false);
   }
 
   /** Something was begun that goes on when the event queue was read to empty. */
   get isWaiting(): boolean {
-    return this.purger.isRunning || (this.hot?.isWaiting ?? this.#helped?.isWaiting ?? false);
+    return (
+      this.purger.dueAt === Number.NEGATIVE_INFINITY ||
+      (this.hot?.isWaiting ?? this.#helped?.isWaiting ?? false)
+    );
   }
 
   /** When `clear` or `step` has something to do. */
   dueAt(now: number): number {
-    if (this.purger.isRunning) return now;
     const helpedAt = this.#core.role === 'primary' ? undefined : this.#helped?.dueAt(now);
-    return Math.min(helpedAt ?? Number.POSITIVE_INFINITY, this.hot?.dueAt(now) ?? Number.POSITIVE_INFINITY);
+    const hotAt = this.hot?.dueAt(now) ?? Number.POSITIVE_INFINITY;
+    return Math.min(helpedAt ?? Number.POSITIVE_INFINITY, hotAt, Math.max(now, this.purger.dueAt));
   }
 
   /**

@@ -89,6 +89,11 @@ export class Purge {
     this.#lives = new Uint32Array(parts.table.capacity);
   }
 
+  /** Until then nothing is to be done, between the two looks; else -Infinity. Milliseconds. */
+  get restsUntil(): number {
+    return this.phase === 'wait' ? this.#waitUntil : Number.NEGATIVE_INFINITY;
+  }
+
   /** Works for one slice; true when done (or stopped). */
   step(nowMs: number): boolean {
     this.#nowMs = nowMs;

@@ -104,6 +104,23 @@ describe('hot standby', () => {
   });
 });
 
+describe('a purge', () => {
+  for (const standby of ['hot', 'cold'] as const) {
+    it(`of a ${standby} backup lets the daemon rest between its two looks`, async () => {
+      const all = await pair({ standby, purgeAfterMs: 10_000 });
+      await switched(all);
+      const { cluster, fw1 } = all;
+      const { standby: backup } = fw1.up;
+      await cluster.until('a purge runs', () => backup.purger.isRunning, 11_000);
+      await cluster.run(1000);
+      expect(backup.purger.isRunning).toBe(true);
+      expect(backup.isAtWork(cluster.now)).toBe(backup.hot?.isAtWork(cluster.now) ?? false);
+      expect(backup.purger.dueAt - cluster.now).toBeGreaterThan(2000);
+      await cluster.until('it is over', () => !backup.purger.isRunning, 6000);
+    });
+  }
+});
+
 describe('the purge of a cold backup', () => {
   it('begins after its time and not before, and takes what the switch left', async () => {
     const all = await pair({ purgeAfterMs: 10_000 });
