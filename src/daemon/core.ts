@@ -313,6 +313,7 @@ export class Core {
         return core.replicator.highestTerm;
       },
       setRole: (role, term) => core.replicator.setRole(role, term),
+      take: (owner) => core.replicator.take(owner),
       declare: (seeds, term, stage) =>
         core.replicator.declare({
           seeds: seeds.map(({ node, incarnation, cutSequence }) => ({ node, incarnation, cut: cutSequence })),

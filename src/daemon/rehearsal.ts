@@ -25,6 +25,7 @@ import { CtnetlinkEncoder, REQUEST_MAX_BYTES } from '../kernel/encode.js';
 import { EventRules } from '../table/event-rules.js';
 import { FlowTable } from '../table/flow-table.js';
 import { IDLE_LIVE, IDLE_LONG } from '../table/idle-classes.js';
+import { OWNER_SELF } from '../table/slot-bits.js';
 
 /**
  * Flows of one dry run after the other: what has never run works on few of them, so that no step is long, and the last
@@ -152,6 +153,7 @@ export class Rehearsal {
       sources: () => [source],
       highestTerm: 1,
       setRole: () => undefined,
+      take: (owner) => this.#table.relabel(owner, OWNER_SELF),
       declare: () => undefined,
       pin: () => undefined,
       unpin: () => undefined,

@@ -9,6 +9,7 @@ import type { KernelPort } from '../flow/kernel-port.js';
 import { DUMP_MORE, DUMP_PENDING } from '../flow/kernel-port.js';
 import { EventRules } from '../table/event-rules.js';
 import type { FlowTable } from '../table/flow-table.js';
+import { OWNER_SELF } from '../table/slot-bits.js';
 import { TableCopy } from '../table/table-copy.js';
 import type { CommitReport } from './commit-report.js';
 import type { CommitTimeouts } from './commit-timeouts.js';
@@ -168,6 +169,7 @@ export class Drill {
       setRole: () => {
         isDeclared = true;
       },
+      take: (owner) => this.#copy.copy.relabel(owner, OWNER_SELF),
       declare: () => {
         isDeclared = true;
       },

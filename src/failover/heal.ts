@@ -29,7 +29,7 @@ import { incarnationText } from './state.js';
 export interface HealStep {
   readonly kind: 'ask' | 'again' | 'absorb';
   readonly source: SourceView;
-  /** What it has not changed since this sequence of its stream goes back; 0: since it took us over, 1: since its daemon began. */
+  /** What it has not changed since this sequence of its stream goes back; 0: what it took from us, 1: since its daemon began. */
   readonly cut: number;
 }
 
@@ -41,7 +41,8 @@ interface Case {
   phase: 'seen' | 'waiting';
   /** How often it had given away when it was asked last. */
   yields: number;
-  isAsked: boolean;
+  /** The cut with which it was asked; -1: it was not. */
+  asked: number;
   /** Up to where its stream was taken over; -1: it was not, in this tenure of ours. */
   cut: number;
   absorbs: number;
@@ -81,31 +82,36 @@ export class Heals {
     // What it keeps for this node needs no asking.
     if (known === undefined && view.lends) this.#open(view, 'waiting', now, 0).yields = -1;
     if (known === undefined || (isOpenTenure && view.primaryTerm > known.term)) {
-      if (isOpenTenure) this.#open(view, 'seen', now + FORMER_SETTLE_MS, 0);
+      // What stood in its stream up to there this node has, or it has ended here, whatever its term is now.
+      const isSame = known?.incarnation === incarnationText(view.incarnation);
+      if (isOpenTenure) {
+        this.#open(view, 'seen', now + FORMER_SETTLE_MS, 0).cut = isSame ? known.cut : -1;
+      }
       return undefined;
     }
     if (known.incarnation !== incarnationText(view.incarnation)) return this.#restarted(known, view, now);
     if (known.phase === 'seen') {
       if (!isOpenTenure)
         this.#cases.delete(view.node); // somebody else was faster
-      else if (now >= known.nextAt) return this.#ask(view, 0, now);
+      else if (now >= known.nextAt) return this.#ask(view, Math.max(0, known.cut), now);
       return undefined;
     }
     if (view.yields <= known.yields) {
       // It may have missed the question, but one that was asked it answers within milliseconds. Who missed that it was
       // taken over (the frame had left the ring) steps back and says that its tenure is open.
-      const isDue = known.isAsked || (isOpenTenure && known.cut >= 0);
+      const isAsked = known.asked >= 0;
+      const isDue = isAsked || (isOpenTenure && known.cut >= 0);
       if (!isDue || now < known.nextAt) return undefined;
       known.nextAt = now + ASK_AGAIN_MS;
-      return known.isAsked
-        ? { kind: 'ask', source: view, cut: 0 }
+      return isAsked
+        ? { kind: 'ask', source: view, cut: known.asked }
         : { kind: 'again', source: view, cut: known.cut };
     }
     return view.isProven ? this.#absorb(known, view, now) : undefined;
   }
 
   #ask(source: SourceView, cut: number, now: number): HealStep {
-    this.#open(source, 'waiting', now + ASK_AGAIN_MS, 0).isAsked = true;
+    this.#open(source, 'waiting', now + ASK_AGAIN_MS, 0).asked = cut;
     return { kind: 'ask', source, cut };
   }
 
@@ -140,7 +146,7 @@ export class Heals {
       term: source.primaryTerm,
       phase,
       yields,
-      isAsked: false,
+      asked: -1,
       cut: -1,
       absorbs,
       nextAt,

@@ -57,6 +57,8 @@ export interface StreamPort {
   /** The highest term heard from anybody. */
   readonly highestTerm: number;
   setRole(role: Role, term: number): void;
+  /** All flows of this owner are own from now on. DECLARE has to be said in the same turn. */
+  take(owner: number): void;
   /** Says DECLARE. With "done" the seeds' tenures are absorbed. */
   declare(seeds: readonly Seed[], term: number, stage: Stage): void;
   /** Until `unpin` nothing of these owners is swept, moved to another owner or replaced by a new incarnation. */

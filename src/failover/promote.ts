@@ -269,7 +269,7 @@ export class Promotion {
     table.relabel(OWNER_UNCLASSIFIED, OWNER_SELF);
     if (this.#flows.hasLeftOver) this.#expectations.add(OWNER_SELF);
     for (const { owner } of this.#sources) this.#expectations.add(owner);
-    for (const { owner } of this.#sources) table.relabel(owner, OWNER_SELF);
+    for (const { owner } of this.#sources) stream.take(owner);
     this.#early.lookAgain();
     if (isNew || this.term !== this.#options.term) stream.setRole('primary', this.term);
     this.#say('begun');

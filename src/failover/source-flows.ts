@@ -60,6 +60,7 @@ export class SourceFlows {
     this.#hot = hot;
     this.#table = work.parts.table;
     this.#work = work;
+    this.#table.owners.origins.unshare();
     for (const { owner, takenAt } of sources) {
       this.isSource[owner] = 1;
       this.#takenAt[owner] = takenAt;
@@ -209,6 +210,8 @@ export class SourceFlows {
     if (isDead ? isLate : durableEqual(m, at, m, otherAt)) {
       // Late, it was counted when it was committed.
       if (isLate) return;
+      // Should the source ask for its flows back, this is one of them.
+      if (!isDead) table.shareWith(own, table.owner(other));
       if (this.#work.needsNewWindows(own)) {
         this.#pend(own);
         this.#work.mark(own, HELD);

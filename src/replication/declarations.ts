@@ -47,6 +47,8 @@ interface Waiting {
 
 interface Yield {
   peer: Peer;
+  /** What was taken over after this frame was not in the image that the peer has taken over. */
+  cut: number;
   /** Slots that changed after this stamp stay own. */
   stamp: number;
   next: number;
@@ -61,6 +63,8 @@ export class Declarations {
   #waiting: Waiting | undefined;
   #yield: Yield | undefined;
   #begunAt = Number.NEGATIVE_INFINITY;
+  /** The last frame in which this node spoke as a primary. */
+  #steppedBackAt = 0;
   /** Nodes that this one has taken over in its tenure, and the stamp of each: what did not change since was theirs. */
   readonly #taken = new Map<string, number>();
   /** The key of an expectation's master. */
@@ -92,10 +96,26 @@ export class Declarations {
       note(peer, seed, stage, term);
     }
     if (isFormer) this.#inherit(peer);
-    else if (seeds.length === 0) peer.yields++;
+    else if (seeds.length === 0) {
+      peer.yields++;
+      // What was taken over from it is not its own any more, whoever is primary next.
+      self.ports.table.owners.origins.forget(peer.node);
+    }
     peer.term = Math.max(peer.term, term);
     self.suspect(peer, 'stream.declared');
     self.tell('declared', peer);
+  }
+
+  /** What the owner has is this node's own from now on. */
+  take(owner: number): void {
+    this.#moveTo(OWNER_SELF, this.#self.peerOfOwner(owner), owner);
+  }
+
+  /** Whose the flows were is remembered: that node may ask for what has not changed since. */
+  #moveTo(to: number, source: Peer | undefined, from: number): void {
+    const { table } = this.#self.ports;
+    const origin = source && { node: source.node, bootId: source.bootId, stamp: this.#self.stamp };
+    table.relabel(from, to, { origin, sequence: this.#sequence() });
   }
 
   /** What this node has declared itself: the sources' replicas are own now, and what they still say is judged anew. */
@@ -136,6 +156,7 @@ export class Declarations {
   /** To be called when this node stopped being primary. */
   demoted(): void {
     this.#handOver();
+    this.#steppedBackAt = this.#sequence();
     const waiting = this.#waiting;
     if (waiting === undefined || !waiting.isDue) return;
     this.#waiting = undefined;
@@ -171,7 +192,8 @@ export class Declarations {
     if (term < self.term) return;
     // The cut is placed now: by the time of the demote its frame may have left the ring.
     const stamp = stage === 'asked' ? this.#stampAsked(peer, cut) : this.#ring.stampOf(cut, this.#sequence());
-    const endsTenure = stage === 'done' || stage === 'whole';
+    // What this node has changed as a primary after that is still to be taken over, by whoever is primary then.
+    const endsTenure = (stage === 'done' || stage === 'whole') && cut >= this.#steppedBackAt;
     if (stage !== 'begun' && self.role !== 'primary') {
       this.#waiting = undefined;
       this.#begin(peer, cut, stamp, endsTenure);
@@ -182,9 +204,10 @@ export class Declarations {
     peer.absorbedUntil = self.ports.now() + ABSORBED_MS;
   }
 
-  /** 0: what this node took from the peer; STREAM_BEGIN: what it found at its start, though nobody may have listened since. */
+  /** 0: only what this node took from the peer; STREAM_BEGIN: what it found at its start, though nobody may have listened since. */
   #stampAsked(peer: Peer, cut: number): number {
-    if (cut === 0) return this.#taken.get(peer.node) ?? Number.NaN;
+    const { owners } = this.#self.ports.table;
+    if (cut === 0) return owners.hasFrom(peer.node, peer.bootId) ? Number.NEGATIVE_INFINITY : Number.NaN;
     return cut === STREAM_BEGIN ? this.#begunAt : this.#ring.stampOf(cut, this.#sequence());
   }
 
@@ -210,7 +233,7 @@ export class Declarations {
     if (this.#self.isPinned(source.owner)) return;
     // Who has heard of the beginning has what was there then; the rest is the source's later word.
     if (stage !== 'done' || known(peer, seed.incarnation, false)?.stage !== 'begun') {
-      this.#self.ports.table.relabel(source.owner, peer.owner);
+      this.#moveTo(peer.owner, source, source.owner);
     }
     this.#judgeAnew(source);
     // A word that is read late, after a cut, is of a tenure before: the source was promoted again since (seed 139).
@@ -272,10 +295,11 @@ export class Declarations {
 
   /** `stamp` -Infinity: all is said again; NaN: nothing was taken from the peer, so nothing goes back. */
   #begin(peer: Peer, cut: number, stamp: number, endsTenure: boolean): void {
-    if (endsTenure && this.#self.openTenure > 0) {
-      this.#self.openTenure = 0;
-      this.#self.isTenureOver = true;
+    if (this.#self.openTenure > 0) {
+      // Who has heard of the takeover thinks that nothing is left.
       this.#self.isTenureSoon = true;
+      this.#self.isTenureOver = endsTenure;
+      if (endsTenure) this.#self.openTenure = 0;
     }
     const sequence = this.#sequence();
     const { table, log } = this.#self.ports;
@@ -286,7 +310,7 @@ export class Declarations {
     peer.absorbedUntil = this.#self.ports.now() + ABSORBED_MS;
     this.#taken.clear();
     if (this.#self.ports.now() < this.#self.handsOverUntil) this.#handOver();
-    this.#yield = { peer, stamp, next: 0, limit: Number.isNaN(stamp) ? 0 : table.slotLimit };
+    this.#yield = { peer, cut, stamp, next: 0, limit: Number.isNaN(stamp) ? 0 : table.slotLimit };
   }
 
   /** What was said is in the peer's image now; the rest is said anew, unless its master went to the peer. */
@@ -306,6 +330,13 @@ export class Declarations {
     return slot >= 0 && table.owner(slot) === OWNER_SELF;
   }
 
+  /** The peer has the flow as it is: it was taken over from it, or stood in the image that it took over. */
+  #isPeers({ peer, cut, stamp }: Yield, slot: number): boolean {
+    const { table } = this.#self.ports;
+    if (table.isFrom(slot, peer.node, peer.bootId)) return true;
+    return table.changedAt(slot) <= stamp && table.takenAt(slot) < cut;
+  }
+
   #yieldSlot(y: Yield, slot: number): void {
     const table = this.#self.ports.table;
     if (!table.isUsed(slot) || table.owner(slot) !== OWNER_SELF) return;
@@ -314,7 +345,7 @@ export class Declarations {
       table.remove(slot);
       return;
     }
-    if (table.hasImage(slot) && (bits & DIRTY) === 0 && table.changedAt(slot) <= y.stamp) {
+    if (table.hasImage(slot) && (bits & DIRTY) === 0 && this.#isPeers(y, slot)) {
       // What touched it here was before the cut, and a promote that was stopped owes it nothing any more.
       table.clearBits(slot, TOUCHED | PENDING | INJECTING);
       table.setOwner(slot, y.peer.owner);

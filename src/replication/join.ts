@@ -346,7 +346,8 @@ export class Join {
   #lend(old: Peer): void {
     const { node, incarnation, applied, owner } = old;
     this.#self.ports.log('warn', 'a primary died while it took over: its flows are kept for it', { node });
-    this.#self.ports.table.relabel(owner, OWNER_SELF);
+    // Its next run has not got them: it may not ask for them as its own.
+    this.#self.ports.table.relabel(owner, OWNER_SELF, { origin: undefined, sequence: this.#sequence() });
     this.#self.lent.push({ node, incarnation, cut: applied });
   }
 

@@ -246,7 +246,12 @@ export class Replicator {
     this.#out.declare([], true, self.term, 'whole');
   }
 
-  /** To be called in the same turn as the relabelling of the seeds' slots to this node. */
+  /** All flows of this owner, a peer or a former incarnation, are this node's own from now on; `declare` has to follow. */
+  take(owner: number): void {
+    this.#declarations.take(owner);
+  }
+
+  /** To be called in the same turn in which the seeds' flows were taken. */
   declare(declaration: Declaration): void {
     const seeds: Seed[] = declaration.seeds.map((s) => ({
       node: s.node,

@@ -24,6 +24,7 @@ import {
 } from '../flow/record.js';
 import { TABLE_FLOWS_MAX } from '../limits.js';
 import { ExpectationTable } from './expectation-table.js';
+import type { Taking } from './origins.js';
 import { SEGMENTS, SegmentIndex } from './segment-index.js';
 import { SLAB_BYTES_MAX } from './slab.js';
 import {
@@ -208,15 +209,16 @@ export class FlowTable extends SlotTable {
 
   /**
    * All slots of `from` belong to `to` from now on: O(sums), and O(segments with shadows) where both have a key.
-   * There `to`'s slot stays, unless it is a tombstone: then it takes the record of `from`, FRESH and DIRTY.
+   * There `to`'s slot stays, unless it is a tombstone: then it takes the record of `from`, FRESH and DIRTY. With `taking`
+   * it is remembered of the slots where they came from.
    */
-  relabel(from: number, to: number): void {
+  relabel(from: number, to: number, taking?: Taking): void {
     if (from === to) return;
     if (this.shadows > 0) this.#joinTwins(from, to);
     if (from === OWNER_SELF) {
       for (let slot = this.dirty.peek(); slot >= 0; slot = this.dirty.peek()) this.clearBits(slot, DIRTY);
     }
-    this.owners.relabel(from, to);
+    this.owners.relabel(from, to, taking);
     this.digests.move(from, to);
     this.expectations.relabel(from, to);
   }

@@ -5,6 +5,7 @@
  * `from` now mean `to`). A raw byte is used again only when no slot carries it.
  */
 import { OWNERS_MAX } from '../limits.js';
+import { Origins, type Taking } from './origins.js';
 import { DEAD, KERNEL, OWNER_SELF, OWNER_UNCLASSIFIED, SHADOW } from './slot-bits.js';
 
 const RAWS = 256;
@@ -26,6 +27,8 @@ const isEqual = (a: Uint8Array, b: Uint8Array): boolean =>
 export class Owners {
   /** Called when an owner's number is free again. */
   onRelease: (owner: number) => void = () => undefined;
+  /** Where slots come from that were taken over, by their bytes. */
+  readonly origins = new Origins(RAWS);
   readonly #identities: (Identity | undefined)[] = [undefined, undefined];
   readonly #ownerOfRaw = new Uint8Array(RAWS);
   /** The byte that new slots of an owner get; -1: none yet. */
@@ -137,11 +140,16 @@ export class Owners {
   }
 
   /** All slots of `from` belong to `to` from now on. `from` stays known, without slots. */
-  relabel(from: number, to: number): void {
+  relabel(from: number, to: number, taking?: Taking): void {
     for (let raw = 0; raw < RAWS; raw++) {
-      if (this.#ownerOfRaw[raw] === from) this.#ownerOfRaw[raw] = to;
+      const owner = this.#ownerOfRaw[raw];
+      if (owner === from) this.#ownerOfRaw[raw] = to;
+      if (taking === undefined) continue;
+      if (owner === from) this.origins.taken(raw, taking);
+      else if (owner === to && this.origins.isSharedWith(raw, from)) this.origins.shared(raw, taking.origin);
     }
-    if (this.#rawOfOwner[to] < 0) this.#rawOfOwner[to] = this.#rawOfOwner[from];
+    // What `to` has of its own must not look as if it had been taken over.
+    if (this.#rawOfOwner[to] < 0 && taking === undefined) this.#rawOfOwner[to] = this.#rawOfOwner[from];
     this.#rawOfOwner[from] = -1;
     for (const counts of [this.#flows, this.#visible, this.#slots, this.#kernel]) {
       counts[to] += counts[from];
@@ -149,7 +157,31 @@ export class Owners {
     }
   }
 
-  /** The byte that a slot with this byte should carry instead, so that old bytes come free; counts it over. */
+  /**
+   * The byte for own slots of which `from` has the very same, so that they count as taken over from it when it is; or -1 if
+   * all bytes are taken.
+   */
+  rawSharedWith(from: number): number {
+    for (let raw = 0; raw < RAWS; raw++) {
+      if (this.#ownerOfRaw[raw] === OWNER_SELF && this.origins.isSharedWith(raw, from)) return raw;
+    }
+    const raw = this.#freeRaw();
+    if (raw < 0) return -1;
+    this.#ownerOfRaw[raw] = OWNER_SELF;
+    this.origins.clear(raw, from);
+    return raw;
+  }
+
+  /** True if own slots may have come from this run of a node's kernel. */
+  hasFrom(node: string, bootId: string): boolean {
+    for (let raw = 0; raw < RAWS; raw++) {
+      if (this.#ownerOfRaw[raw] !== OWNER_SELF || this.#slotsOfRaw[raw] === 0) continue;
+      if (this.origins.mayBeFrom(raw, node, bootId)) return true;
+    }
+    return false;
+  }
+
+  /** The byte that a slot with this byte should carry instead, so that old bytes come free; counts it over. Where it came from is forgotten. */
   retag(raw: number): number {
     const current = this.#rawOfOwner[this.#ownerOfRaw[raw]];
     this.#slotsOfRaw[raw]--;
@@ -158,11 +190,17 @@ export class Owners {
   }
 
   #chooseRaw(owner: number): number {
+    const raw = this.#freeRaw();
+    if (raw < 0) return -1;
+    this.#ownerOfRaw[raw] = owner;
+    this.#rawOfOwner[owner] = raw;
+    this.origins.clear(raw);
+    return raw;
+  }
+
+  #freeRaw(): number {
     for (let raw = 0; raw < RAWS; raw++) {
-      if (this.#slotsOfRaw[raw] !== 0 || this.#rawOfOwner[this.#ownerOfRaw[raw]] === raw) continue;
-      this.#ownerOfRaw[raw] = owner;
-      this.#rawOfOwner[owner] = raw;
-      return raw;
+      if (this.#slotsOfRaw[raw] === 0 && this.#rawOfOwner[this.#ownerOfRaw[raw]] !== raw) return raw;
     }
     return -1;
   }

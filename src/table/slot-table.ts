@@ -130,6 +130,25 @@ export abstract class SlotTable {
     return this.owners.ofRaw(this.slots.rawOwner(slot));
   }
 
+  /** True if the flow was taken over from this run of a node's kernel, which may ask for it back, and has not changed since. */
+  isFrom(slot: number, node: string, bootId: string): boolean {
+    return this.owners.origins.isFrom(this.slots.rawOwner(slot), node, bootId, this.changedAt(slot));
+  }
+
+  /** The frame of the own stream after which the flow was taken over; -1: it was not. */
+  takenAt(slot: number): number {
+    return this.owners.origins.takenAt(this.slots.rawOwner(slot));
+  }
+
+  /** The owner has the very flow of this own slot: when it is taken over, the flow counts as taken from it. */
+  shareWith(slot: number, owner: number): void {
+    const raw = this.owners.rawSharedWith(owner);
+    if (raw < 0) return;
+    this.owners.countSlot(this.slots.rawOwner(slot), this.slots.bits(slot), -1);
+    this.slots.setRawOwner(slot, raw);
+    this.owners.countSlot(raw, this.slots.bits(slot), 1);
+  }
+
   /** Flows of the owner, tombstones not counted; with `visible` shadows are not counted either. */
   countOf(owner: number, options?: { readonly visible?: boolean }): number {
     return options?.visible ? this.owners.visibleFlows(owner) : this.owners.flows(owner);

@@ -151,7 +151,7 @@ describe('expectations in a stream', () => {
     cluster.run(1500);
     const owner = b.replicator.peers()[0].owner;
     begin(b, 3);
-    b.table.relabel(owner, OWNER_SELF);
+    b.replicator.take(owner);
     expect(image(b, OWNER_SELF)).toEqual(image(a, OWNER_SELF));
     expect(b.table.expectations.countOf(owner)).toBe(0);
     const other = b.table.owners.add('gone', new Uint8Array(16));

@@ -142,6 +142,7 @@ export class FailoverNode {
           unpin: () => {
             this.pinned = [];
           },
+          take: (owner) => this.table.relabel(owner, OWNER_SELF),
           declare: (seeds, _term, stage) => {
             this.declared = [...seeds];
             const names = seeds.map((seed) => `${seed.node}@${seed.cutSequence}`);

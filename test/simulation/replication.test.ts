@@ -333,7 +333,7 @@ describe('a takeover', () => {
     if (source === undefined) throw new Error(`${node.name} does not know ${from}`);
     const image = node.replica(source.owner);
     for (const [key, record] of node.replica(0)) image.set(key, record);
-    node.table.relabel(source.owner, 0);
+    node.replicator.take(source.owner);
     node.log.declared.push(image);
     node.replicator.setRole('primary', term);
     node.replicator.declare({ seeds: [{ node: from, incarnation: source.incarnation }], term });
@@ -475,7 +475,7 @@ describe('a source that a promote reads', () => {
     const ofA = c.replicator.peers().find((p) => p.node === 'a')?.owner ?? -1;
     c.replicator.pin([ofA]);
     const source = b.replicator.peers().find((p) => p.node === 'a');
-    b.table.relabel(source?.owner ?? -1, 0);
+    b.replicator.take(source?.owner ?? -1);
     b.replicator.setRole('primary', 5);
     b.replicator.declare({ seeds: [{ node: 'a', incarnation: a.incarnation }], term: 5 });
     cluster.run(100);

@@ -159,6 +159,33 @@ describe('what began on a former primary', () => {
     expect(fw3.mirrorFlows).toBe(FLOWS + 1);
   });
 
+  it('is taken over by a third node also if it had stepped back before it heard of its takeover', async () => {
+    cluster = new CoreCluster(['fw1', 'fw2', 'fw3']);
+    [fw1, fw2] = cluster.nodes;
+    const fw3 = cluster.nodes[2];
+    await cluster.begin();
+    for (let n = 0; n < FLOWS; n++) fw1.born(n);
+    await cluster.until('all is replicated', () => fw3.up.table.count === FLOWS && cluster.isInStep());
+    cluster.cut();
+    await cluster.run(1500);
+    await cluster.done(fw2.promote());
+    fw1.born(1001);
+    await cluster.run(500);
+    await cluster.done(fw1.demote());
+    const { yields } = fw2.peer('fw1');
+    cluster.network.heal();
+    await cluster.until('fw1 has given away the rest', () => fw2.peer('fw1').yields > yields);
+    await cluster.done(fw2.demote());
+    expect(fw2.up.roles.lastAbsorb).toBeUndefined();
+    await cluster.done(fw3.promote());
+    await cluster.until(
+      'all is handed over',
+      () => fw1.mirrorFlows + fw2.mirrorFlows === 0 && cluster.isInStep(),
+    );
+    expect(fw3.markOf(1001)).toBe(0);
+    expect(fw3.mirrorFlows).toBe(FLOWS + 1);
+  });
+
   it('is asked for also after a takeover, and again after another one, but once each', async () => {
     await pair();
     const { node, incarnation } = fw1.peer('fw2');

@@ -135,14 +135,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'resurrect-unchanged-slots-after-a-split',
     file: `${REPLICATION}declarations.js`,
-    find: 'if (table.hasImage(slot) && (bits & DIRTY) === 0 && table.changedAt(slot) <= y.stamp) {',
+    find: 'if (table.hasImage(slot) && (bits & DIRTY) === 0 && this.#isPeers(y, slot)) {',
     replace: 'if (false) {',
   },
   {
     name: 'give-away-what-began-since-the-cut',
     file: `${REPLICATION}declarations.js`,
-    find: ' && table.changedAt(slot) <= y.stamp) {',
-    replace: ') {',
+    find: 'table.changedAt(slot) <= stamp && ',
+    replace: '',
   },
   {
     name: 'end-the-tenure-with-what-began-in-it',
@@ -159,9 +159,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'own-after-inject',
     file: 'src/failover/promote.js',
-    find: 'for (const { owner } of this.#sources)\n            table.relabel(owner, OWNER_SELF);\n        this.#early',
+    find: 'for (const { owner } of this.#sources)\n            stream.take(owner);\n        this.#early',
     replace:
-      'for (const { owner } of this.#sources)\n            void Promise.resolve().then(() => table.relabel(owner, OWNER_SELF));\n        this.#early',
+      'for (const { owner } of this.#sources)\n            void Promise.resolve().then(() => stream.take(owner));\n        this.#early',
   },
   {
     name: 'own-write-not-shown',

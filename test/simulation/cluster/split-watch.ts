@@ -4,9 +4,9 @@
  */
 import { DEAD, INJECTING, KERNEL, OWNER_SELF, PENDING, SHADOW } from '../../../src/table/slot-bits.js';
 import { originalKey, replyKey, type TwinFlow } from '../kernel-twin-flows.js';
-import type { DaemonRun } from './daemon-run.js';
+import type { DaemonRun, Declared } from './daemon-run.js';
 import { keyText, type Machine, showText } from './machine.js';
-import type { StreamRecord } from './stream-record.js';
+import { type StreamRecord, valueAt } from './stream-record.js';
 import { Violation } from './violation.js';
 
 /** A flow that expires sooner may do so on the way. Milliseconds. */
@@ -36,6 +36,8 @@ export class SplitWatch {
   /** Since when a primary is not the only one. Milliseconds. */
   readonly #since = new WeakMap<DaemonRun, number>();
   readonly #losses = new Map<DaemonRun, Loss>();
+  /** Up to where the stream of each incarnation was taken over by another node. */
+  readonly #cuts = new Map<string, number>();
   /** Flows that began earlier may have gone through hands that cannot tell whose they were. Milliseconds. */
   #from = Number.NEGATIVE_INFINITY;
   /** How many flows were judged. */
@@ -51,14 +53,6 @@ export class SplitWatch {
     const isRival = (other: DaemonRun | undefined) =>
       other !== undefined && other !== run && other.isUp && other.core.role === 'primary';
     if (this.#world.machines.some((machine) => isRival(machine.run))) this.#since.set(run, this.#world.now);
-  }
-
-  /**
-   * A primary takes another one over: asked later to give back what it took and did not change, it goes by a stamp of this
-   * moment, and gives what it had from others, or what had begun on it before, as well (seeds 117 and 188).
-   */
-  takesOver(): void {
-    this.#from = this.#world.now;
   }
 
   /** A primary has stepped back, and has not given anything away. */
@@ -84,10 +78,30 @@ export class SplitWatch {
     this.#losses.set(run, { order: this.#world.mark(), flows, rejected: 0 });
   }
 
+  /** Another node has taken over what this run's streams had said up to there. */
+  takesOver({ cuts }: Declared): void {
+    for (const [incarnation, cut] of cuts) {
+      this.#cuts.set(incarnation, Math.max(cut, this.#cuts.get(incarnation) ?? 0));
+    }
+  }
+
+  /** It stood in the image that another node has taken over, in this life: where it is gone, it has ended there. */
+  #isTaken(incarnation: string, key: string): boolean {
+    const cut = this.#cuts.get(incarnation);
+    for (const [id, stream] of this.#world.streams()) {
+      const history = stream.keys.get(key);
+      if (id !== incarnation || history === undefined || cut === undefined) continue;
+      const isAnother = history.sequences.some((s, i) => s > cut && history.values[i] === undefined);
+      return valueAt(history, cut) !== undefined && !isAnother;
+    }
+    return false;
+  }
+
   #isKnownElsewhere(run: DaemonRun, key: string, flow: TwinFlow): boolean {
     for (const [incarnation, stream] of this.#world.streams()) {
       if (incarnation !== run.id && stream.keys.has(key)) return true;
     }
+    if (this.#isTaken(run.id, key)) return true;
     return this.#world.machines.some(({ run: other, twin }) => {
       if (other === run) return false;
       return twin.flows.byTuple.has(originalKey(flow.m, 0)) || twin.flows.byTuple.has(replyKey(flow.m, 0));

@@ -253,7 +253,7 @@ export class Watch {
   declares(run: DaemonRun, declared: Declared): void {
     this.roles.declares(run, declared);
     this.takeovers.declares(run, declared);
-    if (declared.stage === 'begun') this.splits.takesOver();
+    if (declared.stage === 'begun' || declared.stage === 'done') this.splits.takesOver(declared);
     for (const seed of declared.cuts.keys()) this.#absorbs(run, seed, ABSORBED_MS);
   }
 

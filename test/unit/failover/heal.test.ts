@@ -89,6 +89,15 @@ describe('a source of a promote', () => {
     expect(next()).toBe('absorb 50');
   });
 
+  it('whose tenure has a higher term since, but no other beginning, is asked by the cut of the takeover', () => {
+    Object.assign(former, { isAbsorbed: false, primaryTerm: former.primaryTerm + 1 });
+    expect(next()).toBeUndefined();
+    now += FORMER_SETTLE_MS;
+    expect(next()).toBe('ask 48');
+    now += ASK_AGAIN_MS;
+    expect(next()).toBe('ask 48');
+  });
+
   it('is done with when it has given all away', () => {
     former.yields = 1;
     former.flows = 0;
@@ -115,6 +124,8 @@ describe('a source of a promote', () => {
 
   it('whose daemon is started again is asked for what it changed since, but not after a reboot', () => {
     former.incarnation = new Uint8Array(16).fill(2);
+    expect(next()).toBe('ask 1');
+    now += ASK_AGAIN_MS;
     expect(next()).toBe('ask 1');
     heals = new Heals();
     heals.taken({ ...former, incarnation: new Uint8Array(16).fill(1), bootId: 'an older one' }, now, 48);

@@ -117,6 +117,7 @@ describe('a demote', () => {
         sources: () => [],
         highestTerm: 0,
         setRole: (role: string) => said.push(`role ${role}`),
+        take: () => undefined,
         declare: () => undefined,
         pin: () => undefined,
         unpin: () => undefined,
