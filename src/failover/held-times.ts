@@ -30,7 +30,7 @@ export class HeldTimes {
     this.#ends[slot] = nowS + 1 + timeoutS;
   }
 
-  /** A write was tried, and the kernel did not take it. */
+  /** A write was tried, and the kernel did not take it. What the kernel has instead is judged, and noted when it is held. */
   tried(slot: number, nowS: number): void {
     this.#written[slot] = nowS + 1;
     this.#ends[slot] = 0;

@@ -813,6 +813,28 @@ describe('a promote of a hot backup', () => {
   });
 });
 
+it('a flow that the kernel did not take at once has a known deadline as soon as it is held', () => {
+  const flows = [tcp(1), udp(2), tcp(3)];
+  const slots = flows.map((flow) => node.upsert(fw1, flow));
+  node.run();
+  // The kernel has them already, with and without a timeout to match, and the table does not know it.
+  for (const slot of slots) node.table.clearBits(slot, KERNEL);
+  const short = node.twin.find(makeRecord(tcp(3)).m, 0);
+  if (short) short.expiresAt = node.timeMs + 20_000;
+  for (const flow of flows) node.upsert(fw1, flow);
+  node.run();
+  // Nor does it say what became of these.
+  node.twin.forced.push({ verb: OP_CREATE, errno: -1, times: 2 });
+  flows.push(tcp(4), udp(5));
+  for (const flow of flows.slice(3)) slots.push(node.upsert(fw1, flow));
+  node.run();
+  expect(node.outOfStep(fw1)).toBeUndefined();
+  for (const slot of slots) {
+    expect(node.hot.times.left(slot, (node.timeMs / 1000) >>> 0)).toBeGreaterThanOrEqual(HELD_RENEW_S);
+    expect(node.hot.isInStep(slot)).toBe(true);
+  }
+});
+
 it('FRESH and TOUCHED flows are not in step, nor those of which a change waits', () => {
   const slot = node.upsert(fw1, tcp(1));
   node.run();
