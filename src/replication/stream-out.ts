@@ -71,6 +71,8 @@ export class StreamOut {
   readonly #statements: Statement[] = [];
   /** What this node took over as a primary, said again to who asks for a repair: it may have missed it. */
   #takeovers: readonly Statement[] = [];
+  /** How many of them were said again already in answer to the question that stands. */
+  #saidAgain = 0;
   #lastMarkAt = Number.NEGATIVE_INFINITY;
   #idleTokens = 0;
   #idleAt = 0;
@@ -114,6 +116,7 @@ export class StreamOut {
     // Who missed the beginning has still to move what it holds.
     const again: Statement = { ...statement, stage: stage === 'done' ? 'whole' : stage };
     this.#takeovers = [...others.slice(-TAKEOVERS_SAID_AGAIN_MAX), again];
+    this.#saidAgain = 0;
   }
 
   stateRole(role: Role, term: number): void {
@@ -218,9 +221,15 @@ export class StreamOut {
     return ops.role(s.kind === 'tenure' ? OPEN_TENURE : ROLES.indexOf(s.role), s.term);
   }
 
+  /** What was taken over goes before the sums, a frame after the other as the window has room. */
   #answer(): void {
-    if (this.desk.areGroupsWanted && this.#frames.room > 0) for (const t of this.#takeovers) this.#say(t);
+    const { desk } = this;
+    while (desk.areGroupsWanted && this.#saidAgain < this.#takeovers.length) {
+      if (this.#frames.room <= 0) return;
+      this.#say(this.#takeovers[this.#saidAgain++]);
+    }
     this.#runs.answer();
+    if (!desk.areGroupsWanted) this.#saidAgain = 0;
   }
 
   #markIfDue(): void {

@@ -31,7 +31,8 @@ async function heal(loser: CoreNode): Promise<void> {
   cluster.network.heal();
   await cluster.until('all hear each other', () =>
     cluster.nodes.every(
-      ({ core }) => core === undefined || core.replicator.peers().every(({ node, alive }) => alive || isDown(node)),
+      ({ core }) =>
+        core === undefined || core.replicator.peers().every(({ node, alive }) => alive || isDown(node)),
     ),
   );
   await cluster.run(500);
