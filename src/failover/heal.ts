@@ -133,7 +133,9 @@ export class Heals {
    * reboot its kernel was empty, and it has nothing of that tenure.
    */
   #restarted(known: Case, view: SourceView, now: number): HealStep | undefined {
-    if (known.bootId === view.bootId) return this.#ask(view, STREAM_BEGIN, now);
+    // Nothing of what it had was whole here when it was taken over: then it keeps what it found.
+    const cut = known.cut === 0 ? 0 : STREAM_BEGIN;
+    if (known.bootId === view.bootId) return this.#ask(view, cut, now);
     this.#cases.delete(view.node);
     return undefined;
   }

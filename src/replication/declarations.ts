@@ -234,6 +234,8 @@ export class Declarations {
     // Who has heard of the beginning has what was there then; the rest is the source's later word.
     if (stage !== 'done' || known(peer, seed.incarnation, false)?.stage !== 'begun') {
       this.#moveTo(peer.owner, source, source.owner);
+      // What is missing of the source is missing of the peer from here on.
+      if (source.wholeUpTo < source.applied) peer.doubt();
     }
     this.#judgeAnew(source);
     // A word that is read late, after a cut, is of a tenure before: the source was promoted again since (seed 139).

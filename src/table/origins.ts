@@ -6,7 +6,7 @@
  */
 
 /** One run of a machine's kernel, and the change stamp at which its flows were taken over. */
-export interface Origin {
+interface Origin {
   readonly node: string;
   readonly bootId: string;
   readonly stamp: number;

@@ -183,7 +183,12 @@ export class Owners {
 
   /** The byte that a slot with this byte should carry instead, so that old bytes come free; counts it over. Where it came from is forgotten. */
   retag(raw: number): number {
-    const current = this.#rawOfOwner[this.#ownerOfRaw[raw]];
+    const owner = this.#ownerOfRaw[raw];
+    if (this.#rawOfOwner[owner] < 0) {
+      this.#rawOfOwner[owner] = raw;
+      this.origins.clear(raw);
+    }
+    const current = this.#rawOfOwner[owner];
     this.#slotsOfRaw[raw]--;
     this.#slotsOfRaw[current]++;
     return current;

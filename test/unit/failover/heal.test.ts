@@ -128,6 +128,9 @@ describe('a source of a promote', () => {
     now += ASK_AGAIN_MS;
     expect(next()).toBe('ask 1');
     heals = new Heals();
+    heals.taken({ ...former, incarnation: new Uint8Array(16).fill(1) }, now, 0);
+    expect(next()).toBe('ask 0');
+    heals = new Heals();
     heals.taken({ ...former, incarnation: new Uint8Array(16).fill(1), bootId: 'an older one' }, now, 48);
     expect(next()).toBeUndefined();
     now += 60_000;

@@ -174,13 +174,16 @@ describe('owners', () => {
     expect(owners.add('node', incarnationOf(7))).toBe(7);
   });
 
-  it('relabels more often than there are owner bytes, with a flow left from every time', () => {
+  it.each([
+    ['', undefined],
+    [' by takeovers', { origin: { node: 'fw2', bootId: 'b', stamp: 1 }, sequence: 1 }],
+  ])('relabels more often than there are owner bytes%s, with a flow left from every time', (_, taking) => {
     const table = smallTable(1000);
     const peer = table.owners.add('fw2', incarnationOf(1));
     for (let i = 0; i < 600; i++) {
       const slot = table.insert(numberedFlow(i).m, 0, peer);
       table.setImage(slot, i + 1, 0);
-      table.relabel(peer, OWNER_SELF);
+      table.relabel(peer, OWNER_SELF, taking);
       expect(table.owner(slot)).toBe(OWNER_SELF);
     }
     expect([table.owners.slots(peer), table.owners.slots(OWNER_SELF)]).toEqual([0, 600]);
