@@ -231,6 +231,9 @@ export class Declarations {
     if (source === undefined || source === peer || stage === 'asked') return;
     // What this node's own promote reads stays where it is until it declares, in a moment.
     if (this.#self.isPinned(source.owner)) return;
+    // A word that is read late, after a cut, is of a tenure before: the source was promoted again since, and has its flows
+    // (seed 139).
+    if (term < source.primaryTerm) return;
     // Who has heard of the beginning has what was there then; the rest is the source's later word.
     if (stage !== 'done' || known(peer, seed.incarnation, false)?.stage !== 'begun') {
       this.#moveTo(peer.owner, source, source.owner);
@@ -238,8 +241,7 @@ export class Declarations {
       if (source.wholeUpTo < source.applied) peer.doubt();
     }
     this.#judgeAnew(source);
-    // A word that is read late, after a cut, is of a tenure before: the source was promoted again since (seed 139).
-    if (stage !== 'begun' && term >= source.primaryTerm) this.#endTenure(source);
+    if (stage !== 'begun') this.#endTenure(source);
   }
 
   /** What former incarnations of the peer (same boot only) had is the peer's. */

@@ -812,6 +812,14 @@ describe('a node that looks on', () => {
     await cluster.until('fw1 has all again', () => fw2.mirrorFlows === 0);
     expect(fw3.peer('fw1').primaryTerm).toBe(fw1.up.replicator.term);
     cluster.network.heal();
+    // Nor for the end of what it holds of fw1: should that die now, all would be lost.
+    let [least, isHeard] = [FLOWS, false];
+    for (let ms = 0; ms < 2000; ms++) {
+      await cluster.run(1);
+      least = Math.min(least, fw3.up.table.countOf(fw3.peer('fw1').owner));
+      isHeard ||= fw3.peer('fw2').term === fw2.up.replicator.term;
+    }
+    expect([least, isHeard]).toEqual([FLOWS, true]);
     await cluster.until('all are in step', () => cluster.isInStep());
     expect(fw3.peer('fw1').wasPrimary).toBe(true);
     fw1.kill();
