@@ -192,11 +192,15 @@ class SeedRun {
   async #restRoles(): Promise<void> {
     const cluster = this.#cluster;
     const end = cluster.schedule.now + QUIET_MS;
+    let askedAt = cluster.schedule.now;
     for (;;) {
       const why = cluster.watch.roles.unsettled(this.#faults.operator.master);
       if (why === undefined) return;
       if (cluster.schedule.now > end) throw new Violation(11, `${QUIET_MS} ms after peace: ${why}`);
       await cluster.pass(100);
+      if (cluster.schedule.now - askedAt < ASK_AGAIN_MS) continue;
+      askedAt = cluster.schedule.now;
+      this.#askAgain(0);
     }
   }
 
