@@ -22,7 +22,7 @@ const REASONS: Readonly<Record<string, string>> = {
   'latency.1000.':
     'both daemons wake for each flow, and JavaScript finds cold caches; above the median V8 compiles and collects',
   'latency.10000.':
-    'at 5,000 a second and more a frame waits up to 0.5 ms for the next flows: fewer frames, fewer wake-ups',
+    'a frame waits up to 0.1 ms for the next flows, and both daemons, the generator and the receiver share two cores: what JavaScript takes for a flow more than C',
   'idle.':
     'some 20 to 30 wake-ups a second, one or two peers: heartbeats, MARKs, acknowledgements, links, the background audit; a bare timer of Node.js costs 130 us here when it is the only thing that runs, and such a wake-up 300 to 400',
 };
