@@ -4,6 +4,7 @@
  */
 import {
   FLUSH_INTERVAL_MS,
+  FLUSH_LEAST_MS,
   IDLE_PER_SECOND,
   IDLE_SLOTS,
   MARK_INTERVAL_MS,
@@ -182,10 +183,12 @@ export class StreamOut {
   /** Under load a frame waits for more ops, but not for long. */
   #isWorthWaiting(now: number): boolean {
     if (this.#statements.length > 0 || this.#self.isTenureSoon || !this.desk.isEmpty) return false;
-    const waiting = this.#self.ports.table.dirtyCount;
-    if (waiting === 0 || waiting * TYPICAL_OP_BYTES >= this.#frames.frameBytes) return false;
-    const { lastFrameAt } = this.#frames;
-    return now - lastFrameAt < FLUSH_INTERVAL_MS && now >= lastFrameAt;
+    const waiting = this.#self.ports.table.dirtyCount * TYPICAL_OP_BYTES;
+    const { frameBytes, lastFrameAt } = this.#frames;
+    if (waiting === 0 || waiting >= frameBytes) return false;
+    const sinceMs = now - lastFrameAt;
+    if (sinceMs >= FLUSH_INTERVAL_MS || sinceMs < 0) return false;
+    return sinceMs < FLUSH_LEAST_MS || (waiting / sinceMs) * FLUSH_INTERVAL_MS >= frameBytes / 2;
   }
 
   #state(statement: Statement): void {

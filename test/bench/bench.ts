@@ -43,7 +43,7 @@ const QUICK: Sizes = {
   burst: 150_000,
   full: 1_000_000,
   seconds: 4,
-  rest: 12,
+  rest: 40,
   connectionRates: [1000, 5000],
   growth: [10_000, 100_000, 1_000_000],
 };
