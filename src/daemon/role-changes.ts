@@ -286,6 +286,7 @@ export class RoleChanges {
         wasPrimary: replicator.highestTerm > 0,
         wallClockMs: core.ports.wallClock(),
         leaves: (nodes) => this.unfinished.without(nodes),
+        isStale: (source) => this.#heals.isStale(source),
         ...sources,
       },
     );

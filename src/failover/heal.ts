@@ -65,6 +65,17 @@ export class Heals {
     this.#open(source, 'waiting', isSame ? before.nextAt : now, isSame ? before.absorbs : 0).cut = cut;
   }
 
+  /**
+   * Its flows were taken over in this tenure and its daemon was started again since: what it holds is what a restart
+   * found, with what ended here meanwhile, until it has been asked.
+   */
+  isStale({ node, bootId, incarnation, primaryTerm }: SourceView): boolean {
+    const known = this.#cases.get(node);
+    if (known?.bootId !== bootId || primaryTerm > known.term) return false;
+    const isRestarted = known.incarnation !== incarnationText(incarnation) && known.cut > 0;
+    return isRestarted || known.asked === STREAM_BEGIN;
+  }
+
   /** The next thing to do, or undefined. Two primaries do not heal: one of them has to step back first. */
   next(now: number, views: readonly SourceView[]): HealStep | undefined {
     if (views.some((view) => view.isAlive && view.role === 'primary')) return undefined;

@@ -14,6 +14,8 @@ export interface PromoteOptions {
   readonly resumed?: readonly PersistedSource[];
   /** These nodes' flows only: an absorb, or what a restart found of a promote that was cut short. */
   readonly only?: readonly string[];
+  /** A primary that is promoted again takes nothing of this one, though it is dead (Heals.isStale). */
+  isStale?(source: SourceView): boolean;
   /** What is left of a promote that was cut short when these nodes' flows are taken over: it stays written. */
   leaves?(nodes: readonly string[]): Unfinished;
 }

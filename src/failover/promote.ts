@@ -58,13 +58,13 @@ export type PromotePhase =
   | 'stopped';
 
 function choose(views: readonly SourceView[], options: PromoteOptions) {
-  const { role, term, wasPrimary, only, resumed = [] } = options;
+  const { role, term, wasPrimary, only, resumed = [], isStale = () => false } = options;
   if (only !== undefined) {
     const nodes = views.filter((view) => !isRival(view, term));
     return theseSources(nodes, only);
   }
   const chosen = chooseSources(views, wasPrimary, resumed);
-  return role === 'primary' && resumed.length === 0 ? withoutLiving(chosen) : chosen;
+  return role === 'primary' && resumed.length === 0 ? withoutLiving(chosen, isStale) : chosen;
 }
 
 /** One promote, in slices. Make it when nothing else of its kind runs; an audit that runs is aborted first. */

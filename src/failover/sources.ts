@@ -54,22 +54,30 @@ export function theseSources(views: readonly SourceView[], nodes: readonly strin
 }
 
 /**
- * What a primary that is promoted again takes over: nothing of nodes that live. What ended here since another one took over
+ * What a primary that is promoted again takes over: nothing of nodes that live, or that were taken over and
+ * died after a restart. What ended here since another one took over
  * is still in its table, and would come back; and what is not in its replica yet would be in no kernel. When it steps back
  * it is asked first what has changed (Heals), and taken over when its replica is proven: a primary has its flows, and time.
  */
-export function withoutLiving({ sources, reasons }: ChosenSources): ChosenSources {
+export function withoutLiving(
+  { sources, reasons }: ChosenSources,
+  isStale: (source: SourceView) => boolean,
+): ChosenSources {
   // Promoting a primary that has taken over all there is changes nothing.
   if (sources.length === 0) return { sources, reasons: [] };
-  const living = sources.filter(({ isAlive }) => isAlive);
-  if (living.length === 0) return { sources, reasons };
-  const say = ({ node, role }: SourceView) =>
-    role === 'primary'
+  const isLeft = (source: SourceView) => source.isAlive || isStale(source);
+  const left = sources.filter(isLeft);
+  if (left.length === 0) return { sources, reasons };
+  const say = ({ node, isAlive, role }: SourceView) => {
+    if (!isAlive)
+      return `${node} was taken over before it was started again, what it has changed comes over when it is back`;
+    return role === 'primary'
       ? `split brain: ${node} is primary too, its flows come over when it steps back`
       : `${node} was primary too, its flows come over in a moment`;
+  };
   return inOrder(
-    sources.filter(({ isAlive }) => !isAlive),
-    living.map(say),
+    sources.filter((source) => !isLeft(source)),
+    left.map(say),
   );
 }
 

@@ -138,6 +138,33 @@ describe('what began on a former primary', () => {
     expect(fw2.mirrorFlows).toBe(FLOWS);
   });
 
+  it('that was started again and dies before it is asked is not taken when the new primary is promoted again', async () => {
+    await pair();
+    cluster.cut();
+    await cluster.run(1500);
+    await cluster.done(fw2.promote());
+    fw1.kill();
+    await cluster.run(50);
+    fw1.start();
+    fw2.die(7);
+    await cluster.run(3000);
+    cluster.network.heal();
+    await cluster.until('they hear each other', () => fw2.up.splitBrain.others.length === 1);
+    await cluster.until('all it found is here', () => fw2.peer('fw1').myVerdict === 'proven');
+    await cluster.done(fw1.demote());
+    fw1.kill();
+    await cluster.run(3000);
+    const { reasons, promote } = await cluster.done(fw2.promote());
+    expect(reasons).toEqual([
+      'fw1 was taken over before it was started again, what it has changed comes over when it is back',
+    ]);
+    expect(promote?.sources).toEqual([]);
+    expect(fw2.markOf(7)).toBeUndefined();
+    fw1.start();
+    await cluster.until('all is handed over', () => fw1.mirrorFlows === 0 && cluster.isInStep());
+    expect([fw2.mirrorFlows, fw2.markOf(7)]).toEqual([FLOWS - 1, undefined]);
+  });
+
   it('is taken over by a third node, if the one that took it over steps back first', async () => {
     cluster = new CoreCluster(['fw1', 'fw2', 'fw3']);
     [fw1, fw2] = cluster.nodes;
