@@ -495,6 +495,8 @@ export class Core {
 
   #heard(event: PeerEvent): void {
     this.standby.hot?.lookAgain();
+    // Whoever is proven is taken over for what he gave back, and for nothing that begins on him after that.
+    if (event.type === 'in-sync') this.roles.peerProven();
     logPeer(this.ports.log, event, this.replicator.peers(), this.table);
   }
 

@@ -51,6 +51,12 @@ export class RoleChanges {
     this.#isTenureWritten = core.options.restored?.openTenure !== undefined;
   }
 
+  /** To be called when a peer has been proven, however busy this node is. */
+  peerProven(): void {
+    this.#nextLook = Number.NEGATIVE_INFINITY;
+    if (this.#core.role === 'primary') this.#heals.settle(this.#core.stream.sources());
+  }
+
   /** What is owed and can be done now is begun. To be called often, once the node is ready. */
   step(now: number): void {
     if (now < this.#nextLook || !this.#core.jobs.isIdle) return;

@@ -87,6 +87,16 @@ export class Heals {
     return undefined;
   }
 
+  /** Who is proven and has nothing left is done with: what begins on him from now on is his own. */
+  settle(views: readonly SourceView[]): void {
+    for (const view of views) {
+      const known = this.#cases.get(view.node);
+      const isIt = known?.incarnation === incarnationText(view.incarnation) && known.phase === 'waiting';
+      if (!isIt || view.yields <= known.yields || !view.isProven) continue;
+      if (view.flows === 0 && view.isAbsorbed) this.#cases.delete(view.node);
+    }
+  }
+
   #look(view: SourceView, now: number): HealStep | undefined {
     const known = this.#cases.get(view.node);
     const isOpenTenure = view.primaryTerm > 0 && !view.isAbsorbed;

@@ -116,6 +116,23 @@ describe('a split brain', () => {
   });
 });
 
+describe('what begins on a backup', () => {
+  it('right after the first promote of all, which took over all replicas, stays its own', async () => {
+    for (const wait of [0, 5, 20]) {
+      cluster = new CoreCluster(['fw1', 'fw2']);
+      [fw1, fw2] = cluster.nodes;
+      for (const node of cluster.nodes) node.start();
+      await cluster.run(wait);
+      await cluster.done(fw1.promote());
+      await cluster.until('they are in step', () => cluster.isInStep());
+      fw2.born(1001);
+      await cluster.run(2000);
+      expect(fw1.markOf(1001)).toBeUndefined();
+      expect(fw2.mirrorFlows).toBe(1);
+    }
+  });
+});
+
 describe('what began on a former primary', () => {
   it('while nobody heard its new daemon is not lost, and what ended meanwhile does not return', async () => {
     await pair();
