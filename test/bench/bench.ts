@@ -42,8 +42,8 @@ const FULL: Sizes = {
 const QUICK: Sizes = {
   burst: 150_000,
   full: 1_000_000,
-  seconds: 4,
-  rest: 40,
+  seconds: 3,
+  rest: 12,
   connectionRates: [1000, 5000],
   growth: [10_000, 100_000, 1_000_000],
 };
