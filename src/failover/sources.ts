@@ -54,10 +54,10 @@ export function theseSources(views: readonly SourceView[], nodes: readonly strin
 }
 
 /**
- * What a primary that is promoted again takes over: nothing of nodes that live, or that were taken over and
- * died after a restart. What ended here since another one took over
- * is still in its table, and would come back; and what is not in its replica yet would be in no kernel. When it steps back
- * it is asked first what has changed (Heals), and taken over when its replica is proven: a primary has its flows, and time.
+ * What a primary that is promoted again takes over: nothing of nodes that live, or that it had taken over and that died
+ * after a restart. What ended here since another one took over is still in its table, and would come back; and what is
+ * not in its replica yet would be in no kernel. When it steps back it is asked first what has changed (Heals), and taken
+ * over when its replica is proven: a primary has its flows, and time.
  */
 export function withoutLiving(
   { sources, reasons }: ChosenSources,

@@ -24,7 +24,7 @@ const REASONS: Readonly<Record<string, string>> = {
   'latency.10000.':
     'a frame waits up to 0.1 ms for the next flows, and both daemons, the generator and the receiver share two cores: what JavaScript takes for a flow more than C',
   'idle.':
-    'some 20 to 30 wake-ups a second, one or two peers: heartbeats, MARKs, acknowledgements, links, the background audit; a bare timer of Node.js costs 130 us here when it is the only thing that runs, and such a wake-up 300 to 400',
+    'some 20 to 30 wake-ups a second, one or two peers: heartbeats, MARKs, acknowledgements, links, the background audit; a bare timer of Node.js costs 130 us here when it is the only thing that runs, and such a wake-up 300 to 400; --quick looks after 12 s, when V8 still compiles, and finds up to three times as much',
 };
 
 /** The reason that is known for a miss, or "not found". */
